@@ -1,0 +1,1 @@
+"""The contract: custom resources, job configuration, manifests, reports. Imports nothing of ours."""

@@ -1,0 +1,83 @@
+"""What the operator tells a workload: one JSON object in the variable `STATIONKEEPER_CONFIG`."""
+
+import os
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError
+
+from stationkeeper.api.base import Digest, Time, Tolerant
+from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.meta import ENV_CONFIG
+from stationkeeper.api.model import Capture, Cause, Storage, Training
+
+
+class ConfigurationError(Exception):
+    """The workload was started with a configuration that it cannot read."""
+
+
+class ModelIdentity(Tolerant):
+    namespace: str
+    name: str
+    uid: str
+
+
+class RevisionIdentity(Tolerant):
+    number: Annotated[int, Field(ge=1)]
+    digest: Digest
+
+
+class JobConfig(Tolerant):
+    """What every workload knows."""
+
+    model: ModelIdentity
+    storage: Storage
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the configuration from the environment.
+
+        Raises:
+            ConfigurationError: when the variable is missing or does not hold a valid configuration.
+        """
+        text = os.environ.get(ENV_CONFIG)
+        if not text:
+            raise ConfigurationError(f"the variable {ENV_CONFIG} is not set; the operator sets it in the pod template")
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigurationError(f"{ENV_CONFIG} is not a valid {cls.__name__}: {error}") from error
+
+
+class TrainConfig(JobConfig):
+    """One attempt of one episode. The same configuration gives the same rows, split and seed."""
+
+    episode: str
+    attempt: int
+    cause: Cause
+    revision: int  # the number that the revision gets when it is published
+    as_of: Time  # the wall clock when the attempt was opened
+    onset: Time | None = None  # start of the first breached window, for drift
+    evidence: str | None = None
+    training: Training
+    template_digest: Digest
+    champion: RevisionIdentity | None = None
+
+
+class ServeConfig(JobConfig):
+    """One revision, served."""
+
+    revision: RevisionIdentity
+    capture: Capture
+    port: int = 8080
+    drain_seconds: float = 10.0
+
+
+class CheckConfig(JobConfig):
+    """One policy, checked against the serving revision."""
+
+    policy: str
+    policy_uid: str
+    policy_digest: Digest
+    policy_spec: DriftPolicySpec
+    revision: RevisionIdentity
+    since: Time  # when the revision began to serve: older windows are not looked for

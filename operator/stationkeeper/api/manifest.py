@@ -1,0 +1,132 @@
+"""The manifest: what a revision is. Its SHA-256 is the revision's identity.
+
+Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Match: *`):
+
+    owner.json                                   the Model that owns the prefix
+    blobs/<sha256 hex>                           artifact files by content
+    manifests/<sha256 hex>.json                  manifests by content
+    episodes/<id>/<attempt>/inputs.json          the frozen list of training objects
+    episodes/<id>/<attempt>/outcome.json         how the attempt ended: a `summary.TrainingSummary`
+    capture/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.parquet   captured rows
+    profiles/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.profile  their counts, in the reference's bins
+    checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/<start>-<end>.json      drift reports
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stationkeeper.api.base import ApiModel, ColumnName, Digest, Time, Tolerant
+from stationkeeper.api.model import Cause
+
+
+class ColumnKind(StrEnum):
+    """How a column is treated: as a number or as a category. Booleans are categories `false` and `true`."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+    BOOLEAN = "boolean"
+
+
+class Column(ApiModel):
+    name: ColumnName
+    kind: ColumnKind
+    integer: bool = False  # of a numeric column: whole numbers only were seen
+    nullable: bool = False  # missing values were seen in training
+
+
+class Task(StrEnum):
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+class FileRef(ApiModel):
+    """A file of a revision, stored under its content digest."""
+
+    digest: Digest
+    size: Annotated[int, Field(ge=0)]  # bytes
+
+
+class Score(ApiModel):
+    """A score with its bootstrap interval (95 %)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class GateResult(ApiModel):
+    """What one gate said. `NotApplicable`: a comparison without a champion."""
+
+    metric: str
+    bound: Literal["min", "maxDrop"]
+    limit: float
+    verdict: Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]
+    challenger: Score | None = None
+    champion: Score | None = None
+    drop: Score | None = None  # champion - challenger, paired
+    message: str = ""
+
+
+class DataRecord(ApiModel):
+    """The rows that a revision learned from."""
+
+    uri: str
+    objects: Annotated[int, Field(ge=0)]
+    digest: Digest  # over the frozen list of objects (key, size, ETag)
+    rows: Annotated[int, Field(ge=0)]
+    rows_without_target: Annotated[int, Field(ge=0)] = 0
+    start: Time | None = None
+    through: Time | None = None  # newest row
+
+
+class EvaluationRecord(ApiModel):
+    holdout_rows: int
+    holdout_start: Time | None = None
+    holdout_end: Time | None = None
+    metrics: dict[str, Score]
+    gates: list[GateResult]
+    champion: str | None = None  # digest of the revision that it was compared with
+    champion_number: int | None = None
+    champion_metrics: dict[str, Score] = {}
+    refit: Literal["WholeWindow", "None"]
+    # Largest and mean absolute difference of predictions on the holdout between the model judged and the model shipped.
+    refit_shift_max: float | None = None
+    refit_shift_mean: float | None = None
+    accepted_without_gain: bool = False  # Schedule and CodeChange may tie: drift accepted, not cured
+
+
+# Names of the files in `Manifest.files`.
+FILE_ONNX = "model.onnx"
+FILE_SKOPS = "model.skops"
+FILE_REFERENCE = "reference.json"  # `workloads.drift` reference profile
+FILE_GOLDEN = "golden.json"  # golden rows and their predictions
+
+
+class Manifest(Tolerant):
+    schema_version: Literal[1] = 1
+    model: str  # namespace/name
+    model_uid: str
+    number: int
+    cause: Cause
+    episode: str
+    attempt: int
+    evidence: str | None = None
+    template_digest: Digest
+    trained_at: Time
+    estimator: str  # class path
+    params: dict[str, object] = {}
+    seed: int
+    task: Task
+    features: list[Column]
+    target: ColumnName
+    classes: list[str] = []  # class labels in the order of the probabilities, as strings
+    class_kind: Literal["string", "integer", "boolean"] = "string"
+    positive_label: str | None = None
+    format: Literal["onnx", "skops"]  # what the runtime loads
+    files: dict[str, FileRef]
+    data: DataRecord
+    evaluation: EvaluationRecord
+    versions: dict[str, str] = {}  # of Python and the libraries it was trained with

@@ -1,0 +1,52 @@
+"""Names that both planes and the cluster agree on: API group, labels, containers, ports, exit codes."""
+
+from typing import Final
+
+GROUP: Final = "stationkeeper.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+FIELD_MANAGER: Final = "stationkeeper"
+
+# Labels on every child. Values are names or numbers, never free text.
+LABEL_MODEL: Final = f"{GROUP}/model"
+LABEL_REVISION: Final = f"{GROUP}/revision"
+LABEL_COMPONENT: Final = f"{GROUP}/component"
+LABEL_POLICY: Final = f"{GROUP}/policy"
+LABEL_EPISODE: Final = f"{GROUP}/episode"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "stationkeeper"
+
+# A person asks for a training by setting this to a value not seen before (a time, a token); status remembers it.
+ANNOTATION_RETRAIN: Final = f"{GROUP}/retrain"
+
+COMPONENT_SERVING: Final = "serving"
+COMPONENT_TRAINING: Final = "training"
+COMPONENT_CHECK: Final = "drift-check"
+
+# Containers whose termination message the operator reads. Nothing else in a pod is believed.
+CONTAINER_SERVE: Final = "serve"
+CONTAINER_PREPARE: Final = "prepare"
+CONTAINER_TRAIN: Final = "train"
+CONTAINER_PUBLISH: Final = "evaluate-and-publish"
+CONTAINER_CHECK: Final = "check-drift"
+TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
+
+# Every workload reads its whole configuration, one of `api.jobs`, as JSON from this variable.
+ENV_CONFIG: Final = "STATIONKEEPER_CONFIG"
+ENV_ACCESS_KEY: Final = "AWS_ACCESS_KEY_ID"
+ENV_SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"
+
+# Paths inside model pods .
+PATH_DATA: Final = "/mnt/data"
+PATH_MODEL: Final = "/mnt/model"
+PATH_WORK: Final = "/mnt/work"
+TERMINATION_LOG: Final = "/dev/termination-log"
+TERMINATION_LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
+
+PORT_HTTP: Final = 8080  # Open Inference Protocol and metrics of serving pods
+PORT_SERVICE: Final = 80
+
+# Exit codes of workloads, told apart by podFailurePolicy: only EXIT_TRANSIENT is worth another pod.
+EXIT_OK: Final = 0  # also a refused challenger: a refused gate is a successful run
+EXIT_TRANSIENT: Final = 1  # the store did not answer, say
+EXIT_INVALID: Final = 3  # configuration, data or artifact is wrong: the same again would fail again

@@ -1,0 +1,355 @@
+"""The `Model`: serve this, keep it fresh, never ship a worse one."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Digest, Duration, S3Uri, Time, Tolerant
+from stationkeeper.api.conditions import Condition
+
+
+class Cause(StrEnum):
+    """Why a model is trained."""
+
+    INITIAL = "Initial"
+    DRIFT = "Drift"
+    CODE_CHANGE = "CodeChange"
+    SCHEDULE = "Schedule"
+    MANUAL = "Manual"
+
+
+class Storage(ApiModel):
+    """Where every artifact, capture and report of the model lives."""
+
+    uri: Annotated[S3Uri, Field(description="Prefix in S3-compatible storage that belongs to this model alone.")]
+    endpoint_url: Annotated[
+        str | None,
+        Field(
+            alias="endpointURL",
+            pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+(/.*)?$",
+            max_length=256,
+            description="Address of the S3 server; leave it out for AWS.",
+        ),
+    ] = None
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=32, description="Region of the S3 server.")] = "us-east-1"
+    secret_name: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            max_length=253,
+            description="Secret of this namespace with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Only workloads "
+            "receive them; the operator never reads it. Leave it out where pods have an identity of their own.",
+        ),
+    ] = None
+
+
+class ResourceList(ApiModel):
+    cpu: Annotated[str | None, Field(pattern=r"^[0-9]+(\.[0-9]+)?m?$", max_length=16, description="CPU, as in `500m`.")] = None
+    memory: Annotated[
+        str | None,
+        Field(pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=16, description="Memory, as in `512Mi`."),
+    ] = None
+
+
+class Resources(ApiModel):
+    requests: Annotated[ResourceList | None, Field(description="What the scheduler reserves.")] = None
+    limits: Annotated[ResourceList | None, Field(description="What the container may not exceed.")] = None
+
+
+class Capture(ApiModel):
+    """What serving pods remember of requests, for drift checks and for later training."""
+
+    sample_rate: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of requests whose rows are stored, chosen by a hash of the request id. Profiles count every row.",
+        ),
+    ] = 1.0
+    max_rows_per_minute: Annotated[
+        int,
+        Field(
+            ge=0, le=10_000_000, description="Rows that one replica stores a minute at the most; the rest is counted as dropped."
+        ),
+    ] = 10_000
+    flush_interval: Annotated[
+        Literal["5s", "10s", "15s", "20s", "30s", "60s"],
+        Field(description="How often replicas write captured rows and profiles. Drift windows consist of whole intervals."),
+    ] = "60s"
+
+
+class Serving(ApiModel):
+    runtime: Annotated[Literal["sklearn"], Field(description="The runtime that serves the model.")] = "sklearn"
+    replicas: Annotated[int, Field(ge=0, le=1000, description="Serving pods of the stable revision.")] = 1
+    resources: Annotated[Resources, Field(description="CPU and memory of one serving pod.")] = Resources(
+        requests=ResourceList(cpu="100m", memory="256Mi")
+    )
+    capture: Annotated[Capture, Field(description="What is remembered of requests.")] = Capture()
+    progress_deadline: Annotated[
+        Duration, Field(description="How long a new revision may take to become ready before it is given up and quarantined.")
+    ] = "10m"
+
+
+class Estimator(ApiModel):
+    class_: Annotated[
+        str,
+        Field(
+            alias="class",
+            pattern=r"^sklearn(\.[a-z_][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$",
+            max_length=200,
+            description="A scikit-learn classifier or regressor by its import path, as in sklearn.linear_model.LogisticRegression.",
+        ),
+    ]
+    params: Annotated[
+        dict[str, JsonValue],
+        Field(max_length=64, description="Parameters of its constructor. Preprocessing is made from the columns of the data."),
+    ] = {}
+
+
+class Data(ApiModel):
+    """Where training rows come from and what their columns mean."""
+
+    uri: Annotated[
+        S3Uri, Field(description="Prefix of the labelled data; every object under it with the format's suffix is read.")
+    ]
+    format: Annotated[Literal["parquet", "csv"], Field(description="Format of those objects.")] = "parquet"
+    target: Annotated[ColumnName, Field(description="Column to predict. Rows without it are left out and counted.")]
+    timestamp: Annotated[
+        ColumnName | None,
+        Field(description="Column with the time of each row. With it the holdout is the newest part, without it a hash decides."),
+    ] = None
+    features: Annotated[
+        list[ColumnName] | None,
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Columns the model may learn from. Without it: every column but target and timestamp, inferred at the first training.",
+        ),
+    ] = None
+    positive_label: Annotated[
+        str | None, Field(max_length=128, description="The class that counts as positive in binary metrics.")
+    ] = None
+    window: Annotated[
+        Duration | None,
+        Field(description="Train on the newest rows of this length, in the time of the data. Without it: on all."),
+    ] = None
+    as_of: Annotated[
+        Literal["Now", "LatestRow"],
+        Field(
+            description="Where the window ends: at the time of the training, or at the newest row (for replayed or archived data)."
+        ),
+    ] = "Now"
+    min_new_rows: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000_000,
+            description="A training for drift waits until this many labelled rows are newer than the serving revision's.",
+        ),
+    ] = 500
+
+
+class Holdout(ApiModel):
+    fraction: Annotated[
+        float, Field(ge=0.05, le=0.5, description="Share of the rows kept from training and used to judge it.")
+    ] = 0.2
+
+
+class Gate(ApiModel):
+    """One condition that a challenger must meet before it is published."""
+
+    metric: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9_]*$",
+            max_length=64,
+            description="A scikit-learn scorer, greater is better: roc_auc, neg_log_loss, r2 ...",
+        ),
+    ]
+    min: Annotated[float | None, Field(description="The score must be at least this.")] = None
+    max_drop: Annotated[
+        float | None,
+        Field(ge=0, description="The score may be at most this much below the serving revision's, on the same rows."),
+    ] = None
+
+
+class Evaluation(ApiModel):
+    holdout: Annotated[Holdout, Field(description="The rows that judge.")] = Holdout()
+    gates: Annotated[list[Gate], Field(min_length=1, max_length=16, description="All must hold. At least one needs `min`.")]
+    refit: Annotated[
+        Literal["WholeWindow", "None"],
+        Field(
+            description="After the gates have opened, train again on the whole window, holdout included. Needs `data.timestamp`."
+        ),
+    ] = "WholeWindow"
+
+
+class Training(ApiModel):
+    estimator: Annotated[Estimator, Field(description="What is fitted.")]
+    data: Annotated[Data, Field(description="What it is fitted on.")]
+    schedule: Annotated[Cron | None, Field(description="Retrain at these times too (cron, UTC).")] = None
+    evaluation: Annotated[Evaluation, Field(description="What a new model must prove.")]
+    resources: Annotated[Resources, Field(description="CPU and memory of each step of the training pod.")] = Resources(
+        requests=ResourceList(cpu="500m", memory="1Gi")
+    )
+    time_limit: Annotated[Duration, Field(description="A training that takes longer is ended and counts as failed.")] = "2h"
+
+
+class TrainingLimit(ApiModel):
+    max: Annotated[int, Field(ge=1, le=1000, description="Trainings at the most.")] = 4
+    per: Annotated[Duration, Field(description="In this long.")] = "24h"
+
+
+class Retraining(ApiModel):
+    on: Annotated[
+        list[Literal["Drift", "CodeChange", "Schedule"]],
+        Field(max_length=3, description="Causes that retrain without a person. A manual request is always heard."),
+    ] = ["Drift", "CodeChange", "Schedule"]
+    cooldown: Annotated[
+        Duration, Field(description="Time between the end of one training and the start of the next for drift or schedule.")
+    ] = "6h"
+    limit: Annotated[TrainingLimit, Field(description="How many trainings a period may see.")] = TrainingLimit()
+    max_attempts: Annotated[
+        int, Field(ge=1, le=20, description="Trainings that one drift may cause before people are asked.")
+    ] = 4
+    suspend: Annotated[bool, Field(description="Start no training for now.")] = False
+
+
+class ModelSpec(ApiModel):
+    storage: Annotated[Storage, Field(description="Where everything of this model is kept.")]
+    serving: Annotated[Serving, Field(description="How it is served.")] = Serving()
+    training: Annotated[Training, Field(description="How it is trained and judged.")]
+    retraining: Annotated[Retraining, Field(description="When it is trained again.")] = Retraining()
+    revision_history_limit: Annotated[
+        int, Field(ge=2, le=100, description="Records of old revisions that are kept. Artifacts in storage stay.")
+    ] = 10
+
+
+class RevisionRef(Tolerant):
+    """A revision as status names it."""
+
+    number: Annotated[int, Field(ge=1, description="Number of the revision.")]
+    digest: Annotated[Digest, Field(description="Digest of its manifest: its identity.")]
+    since: Annotated[Time | None, Field(description="When it began to serve.")] = None
+
+
+class Episode(Tolerant):
+    """One cause of training, written before anything is created for it."""
+
+    id: Annotated[str, Field(max_length=32, description="Identity; the names of its Jobs derive from it.")]
+    cause: Annotated[Cause, Field(description="What opened it.")]
+    opened_at: Annotated[Time, Field(description="When it was opened.")]
+    onset: Annotated[Time | None, Field(description="Start of the first window that breached, for drift.")] = None
+    attempt: Annotated[int, Field(ge=0, description="Trainings started for it. 0: none yet.")] = 0
+    attempted_at: Annotated[Time | None, Field(description="When the last attempt was started: the `asOf` of its data.")] = None
+    revision: Annotated[int, Field(ge=1, description="Number that its revision will have.")] = 1
+    template_digest: Annotated[Digest, Field(description="Digest of the training intent that it trains.")]
+    evidence: Annotated[str | None, Field(max_length=512, description="Report that opened it.")] = None
+    token: Annotated[str | None, Field(max_length=128, description="The manual request that it answers.")] = None
+    failures: Annotated[int, Field(ge=0, description="Attempts that failed in a row; the backoff grows with it.")] = 0
+    next_attempt_at: Annotated[Time | None, Field(description="Not before this time is it tried again.")] = None
+
+
+class TrainingOutcome(StrEnum):
+    """How a training ended. Each is written to storage, once per attempt."""
+
+    PUBLISHED = "Published"
+    REFUSED = "Refused"
+    INVALID_DATA = "InvalidData"
+    WAITING_FOR_LABELS = "WaitingForLabels"
+    FAILED = "Failed"
+
+
+class LastTraining(Tolerant):
+    episode: Annotated[str, Field(max_length=32, description="Episode that it belonged to.")]
+    attempt: Annotated[int, Field(ge=1, description="Attempt within the episode.")]
+    cause: Annotated[Cause, Field(description="What caused it.")]
+    outcome: Annotated[TrainingOutcome, Field(description="How it ended.")]
+    reason: Annotated[str, Field(max_length=64, description="Why, as one CamelCase word.")]
+    message: Annotated[str, Field(max_length=1024, description="Why, for people.")]
+    finished_at: Annotated[Time, Field(description="When it ended.")]
+    template_digest: Annotated[Digest, Field(description="Digest of the training intent that was trained.")]
+    revision: Annotated[int | None, Field(description="Number of the revision that it published.")] = None
+
+
+class Verdict(StrEnum):
+    """Missing evidence is never "no drift" and never "pass"."""
+
+    PASSED = "Passed"
+    BREACHED = "Breached"
+    INSUFFICIENT_DATA = "InsufficientData"
+    ERROR = "Error"
+
+
+class WindowVerdict(Tolerant):
+    """What one closed window of traffic said, in each group of checks."""
+
+    start: Annotated[Time, Field(description="Start of the window, inclusive.")]
+    end: Annotated[Time, Field(description="End of the window, exclusive.")]
+    data: Annotated[Verdict, Field(description="Verdict of schema and data quality.")]
+    features: Annotated[Verdict, Field(description="Verdict of the features' distributions.")]
+    predictions: Annotated[Verdict, Field(description="Verdict of the predictions' distribution.")]
+    rows: Annotated[int, Field(ge=0, description="Rows in the window.")] = 0
+    message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
+
+
+class CheckStatus(Tolerant):
+    """The memory of one policy's checks on this model; hysteresis lives here."""
+
+    policy_uid: Annotated[str, Field(alias="policyUID", max_length=64, description="UID of the DriftPolicy.")]
+    policy: Annotated[str, Field(max_length=253, description="Its name.")]
+    policy_digest: Annotated[Digest, Field(description="Digest of the spec that judged; another one starts a new history.")]
+    revision_digest: Annotated[Digest, Field(description="The revision whose reference was compared with.")]
+    windows: Annotated[list[WindowVerdict], Field(max_length=32, description="Newest verdicts, oldest first.")] = []
+    report: Annotated[str | None, Field(max_length=512, description="Where the newest report is.")] = None
+
+
+class Waiting(Tolerant):
+    """Why a training that is wanted has not started."""
+
+    cause: Annotated[Cause, Field(description="What wants it.")]
+    reason: Annotated[str, Field(max_length=64, description="The guard that holds it.")]
+    message: Annotated[str, Field(max_length=512, description="Why, for people.")]
+    until: Annotated[Time | None, Field(description="When it will be looked at again, where that is known.")] = None
+
+
+class Quarantined(Tolerant):
+    digest: Annotated[Digest, Field(description="A revision that failed to serve; it is not tried again.")]
+    reason: Annotated[str, Field(max_length=512, description="How it failed.")]
+    at: Annotated[Time, Field(description="When.")]
+
+
+class ModelStatus(Tolerant):
+    observed_generation: Annotated[int | None, Field(description="Generation of the spec that this status speaks of.")] = None
+    conditions: Annotated[list[Condition], Field(max_length=16, description="What is so, why, and since when.")] = []
+    url: Annotated[str | None, Field(max_length=512, description="Where requests go inside the cluster.")] = None
+    serving: Annotated[RevisionRef | None, Field(description="The revision that serves.")] = None
+    candidate: Annotated[RevisionRef | None, Field(description="The revision that is coming up.")] = None
+    replicas: Annotated[int, Field(ge=0, description="Serving pods of the stable revision.")] = 0
+    ready_replicas: Annotated[int, Field(ge=0, description="Those of them that are ready.")] = 0
+    selector: Annotated[
+        str | None, Field(max_length=512, description="Label selector of the serving pods, for the scale subresource.")
+    ] = None
+    latest_revision: Annotated[int, Field(ge=0, description="Highest number given to a revision so far.")] = 0
+    episode: Annotated[Episode | None, Field(description="The open cause of training.")] = None
+    waiting: Annotated[Waiting | None, Field(description="Why a wanted training has not started.")] = None
+    last_training: Annotated[LastTraining | None, Field(description="How the last training ended.")] = None
+    trainings: Annotated[
+        list[Time], Field(max_length=64, description="Starts of recent trainings, for the limit per period.")
+    ] = []
+    checks: Annotated[list[CheckStatus], Field(max_length=16, description="What drift checks found, by policy.")] = []
+    scheduled_at: Annotated[Time | None, Field(description="Last time of the training schedule that was answered.")] = None
+    handled_retrain: Annotated[str | None, Field(max_length=128, description="Last manual request that was answered.")] = None
+    quarantine: Annotated[list[Quarantined], Field(max_length=32, description="Revisions that failed to serve.")] = []
+
+
+class Model(Tolerant):
+    """A machine-learning model that is served, watched and kept fresh."""
+
+    api_version: str = "stationkeeper.dev/v1alpha1"
+    kind: Literal["Model"] = "Model"
+    metadata: dict[str, Any]
+    spec: ModelSpec
+    status: ModelStatus = ModelStatus()

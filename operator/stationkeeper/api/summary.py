@@ -1,0 +1,67 @@
+"""What a workload tells the operator: its termination message, at most 4 KiB of JSON, schema version first."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stationkeeper.api.base import Digest, Time, Tolerant
+from stationkeeper.api.meta import TERMINATION_LIMIT
+from stationkeeper.api.model import TrainingOutcome, WindowVerdict
+
+Line = Annotated[str, Field(max_length=1024)]
+
+
+class Summary(Tolerant):
+    schema_version: Literal[1] = 1
+
+    def encode(self) -> bytes:
+        """The JSON bytes of the termination message, also kept as `outcome.json`.
+
+        Raises:
+            ValueError: when it would be cut by the kubelet.
+        """
+        data = self.model_dump_json(by_alias=True, exclude_none=True).encode()
+        if len(data) > TERMINATION_LIMIT:
+            raise ValueError(f"termination message of {len(data)} bytes is over the limit of {TERMINATION_LIMIT}")
+        return data
+
+
+class TrainingSummary(Summary):
+    """How one attempt ended. The same object is `outcome.json` in the store."""
+
+    kind: Literal["Training"] = "Training"
+    episode: str
+    attempt: int
+    outcome: TrainingOutcome
+    reason: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=64)]
+    message: Line
+    finished_at: Time
+    # Of a published revision:
+    digest: Digest | None = None
+    manifest_uri: Annotated[str | None, Field(alias="manifestURI", max_length=1024)] = None
+    revision: int | None = None
+    data_digest: Digest | None = None
+    data_through: Time | None = None
+    metrics: Annotated[dict[str, float], Field(max_length=32)] = {}
+    champion_digest: Digest | None = None
+    champion_number: int | None = None
+    champion_metrics: Annotated[dict[str, float], Field(max_length=32)] = {}
+
+
+class CheckSummary(Summary):
+    """What the newest windows said. Older windows are repeated, so that a lost message is made good by the next."""
+
+    kind: Literal["DriftCheck"] = "DriftCheck"
+    policy_uid: Annotated[str, Field(alias="policyUID")]
+    policy_digest: Digest
+    revision_digest: Digest
+    windows: Annotated[list[WindowVerdict], Field(max_length=16)]
+    report: Annotated[str | None, Field(max_length=512)] = None
+
+
+class FailureSummary(Summary):
+    """A workload that could not do its work, and what a person can do about it."""
+
+    kind: Literal["Failure"] = "Failure"
+    reason: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=64)]
+    message: Line
