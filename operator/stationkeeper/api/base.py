@@ -24,6 +24,11 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules of a type, as `(rule, message)`, for the `json_schema_extra` of its model configuration."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
 class Tolerant(ApiModel):
     """A type that another version of us may have written: unknown fields are ignored."""
 
@@ -52,6 +57,8 @@ def format_time(value: datetime) -> str:
 
 
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
+# Windows of traffic are whole minutes, so that flush intervals divide them.
+WindowLength = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}(m|h|d)$", max_length=6)]
 # Five fields; the meaning (minute 61) is checked by the operator and told in status.
 Cron = Annotated[str, Field(pattern=r"^[-0-9*/,?A-Za-z]+( [-0-9*/,?A-Za-z]+){4}$", max_length=100)]
 S3Uri = Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=/-]*)?$", max_length=512)]

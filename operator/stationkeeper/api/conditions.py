@@ -37,7 +37,7 @@ class Reason(StrEnum):
     # Stalled
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
-    SECRET_MISSING = "SecretMissing"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105  a reason, not a secret
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     STORAGE_IN_USE = "StorageInUse"
     STORAGE_UNREACHABLE = "StorageUnreachable"

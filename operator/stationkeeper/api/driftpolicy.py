@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, Tolerant
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, Tolerant, rules
 from stationkeeper.api.conditions import Condition
 
 Test = Literal["PSI", "KolmogorovSmirnov"]
@@ -42,6 +42,15 @@ class SchemaChecks(ApiModel):
 
 
 class DistributionCheck(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.test != 'KolmogorovSmirnov' || !has(self.threshold) || self.threshold <= 1.0",
+                "the Kolmogorov-Smirnov statistic is at most 1: a higher threshold never breaches",
+            )
+        )
+    )
+
     test: Annotated[Test, Field(description="The statistic. Categories are always compared by PSI.")] = "PSI"
     threshold: Annotated[
         float | None,
@@ -70,11 +79,21 @@ class FeatureChecks(ApiModel):
 class Breach(ApiModel):
     """Hysteresis: this many of the newest evaluated windows must breach."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(("self.windows <= self.of", "breach.windows must not exceed breach.of: it could never be met"))
+    )
+
     windows: Annotated[int, Field(ge=1, le=16, description="Breached windows that make a drift.")] = 2
     of: Annotated[int, Field(ge=1, le=16, description="Out of this many evaluated windows.")] = 3
 
 
 class DriftPolicySpec(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.modelRef) != has(self.modelSelector)", "give exactly one of modelRef and modelSelector"),
+        )
+    )
+
     model_ref: Annotated[ModelRef | None, Field(description="The one Model that this watches.")] = None
     model_selector: Annotated[ModelSelector | None, Field(description="Or: every Model with these labels.")] = None
     schedule: Annotated[

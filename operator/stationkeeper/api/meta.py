@@ -34,7 +34,7 @@ TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBL
 # Every workload reads its whole configuration, one of `api.jobs`, as JSON from this variable.
 ENV_CONFIG: Final = "STATIONKEEPER_CONFIG"
 ENV_ACCESS_KEY: Final = "AWS_ACCESS_KEY_ID"
-ENV_SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"
+ENV_SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  the name of a variable
 
 # Paths inside model pods .
 PATH_DATA: Final = "/mnt/data"

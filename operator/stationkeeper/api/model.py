@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Digest, Duration, S3Uri, Time, Tolerant
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Digest, Duration, S3Uri, Time, Tolerant, rules
 from stationkeeper.api.conditions import Condition
 
 
@@ -21,6 +21,12 @@ class Cause(StrEnum):
 
 class Storage(ApiModel):
     """Where every artifact, capture and report of the model lives."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self.uri == oldSelf.uri", "storage.uri cannot change: the model's revisions live there; make a new Model instead"),
+        )
+    )
 
     uri: Annotated[S3Uri, Field(description="Prefix in S3-compatible storage that belongs to this model alone.")]
     endpoint_url: Annotated[
@@ -111,6 +117,22 @@ class Estimator(ApiModel):
 class Data(ApiModel):
     """Where training rows come from and what their columns mean."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("!has(self.timestamp) || self.timestamp != self.target", "timestamp and target must be two columns"),
+            ("!has(self.window) || has(self.timestamp)", "window needs timestamp: without it rows have no time"),
+            ("self.asOf != 'LatestRow' || has(self.timestamp)", "asOf: LatestRow needs timestamp"),
+            (
+                "!has(self.features) || !(self.target in self.features)",
+                "features must not name the target: the model would learn the answer from itself",
+            ),
+            (
+                "!has(self.features) || !has(self.timestamp) || !(self.timestamp in self.features)",
+                "features must not name the timestamp: it only rises, so what is learned from it never comes again",
+            ),
+        )
+    )
+
     uri: Annotated[
         S3Uri, Field(description="Prefix of the labelled data; every object under it with the format's suffix is read.")
     ]
@@ -160,6 +182,10 @@ class Holdout(ApiModel):
 class Gate(ApiModel):
     """One condition that a challenger must meet before it is published."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.min) || has(self.maxDrop)", "a gate needs min or maxDrop (or both)"))
+    )
+
     metric: Annotated[
         str,
         Field(
@@ -176,6 +202,15 @@ class Gate(ApiModel):
 
 
 class Evaluation(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.gates.exists(g, has(g.min))",
+                "at least one gate needs min: the first revision has no other to be compared with",
+            )
+        )
+    )
+
     holdout: Annotated[Holdout, Field(description="The rows that judge.")] = Holdout()
     gates: Annotated[list[Gate], Field(min_length=1, max_length=16, description="All must hold. At least one needs `min`.")]
     refit: Annotated[
@@ -203,7 +238,7 @@ class TrainingLimit(ApiModel):
 
 
 class Retraining(ApiModel):
-    on: Annotated[
+    causes: Annotated[
         list[Literal["Drift", "CodeChange", "Schedule"]],
         Field(max_length=3, description="Causes that retrain without a person. A manual request is always heard."),
     ] = ["Drift", "CodeChange", "Schedule"]
@@ -242,13 +277,15 @@ class Episode(Tolerant):
     cause: Annotated[Cause, Field(description="What opened it.")]
     opened_at: Annotated[Time, Field(description="When it was opened.")]
     onset: Annotated[Time | None, Field(description="Start of the first window that breached, for drift.")] = None
-    attempt: Annotated[int, Field(ge=0, description="Trainings started for it. 0: none yet.")] = 0
+    attempt: Annotated[int, Field(ge=0, description="Training Jobs started for it. 0: none yet.")] = 0
     attempted_at: Annotated[Time | None, Field(description="When the last attempt was started: the `asOf` of its data.")] = None
     revision: Annotated[int, Field(ge=1, description="Number that its revision will have.")] = 1
     template_digest: Annotated[Digest, Field(description="Digest of the training intent that it trains.")]
     evidence: Annotated[str | None, Field(max_length=512, description="Report that opened it.")] = None
     token: Annotated[str | None, Field(max_length=128, description="The manual request that it answers.")] = None
     failures: Annotated[int, Field(ge=0, description="Attempts that failed in a row; the backoff grows with it.")] = 0
+    refusals: Annotated[int, Field(ge=0, description="Challengers that the gates refused.")] = 0
+    waits: Annotated[int, Field(ge=0, description="Times that labels were not there yet; the distance grows with it.")] = 0
     next_attempt_at: Annotated[Time | None, Field(description="Not before this time is it tried again.")] = None
 
 

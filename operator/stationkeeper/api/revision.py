@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from stationkeeper.api.base import ApiModel, Digest, Time, Tolerant
+from stationkeeper.api.base import ApiModel, Digest, Time, Tolerant, rules
 from stationkeeper.api.model import Cause
 
 MetricName = Annotated[str, Field(max_length=64)]
@@ -21,6 +21,10 @@ class Champion(ApiModel):
 
 
 class ModelRevisionSpec(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(("self == oldSelf", "a ModelRevision is the record of what was: it cannot be edited"))
+    )
+
     model_name: Annotated[str, Field(max_length=40, description="The Model that it belongs to.")]
     number: Annotated[int, Field(ge=1, description="Its number, rising.")]
     digest: Annotated[Digest, Field(description="SHA-256 of its manifest: its identity.")]

@@ -1,0 +1,273 @@
+"""The life of an episode: opened by a cause, tried under guards, ended by an outcome.
+
+An attempt is written to status before its Job is created, and the Job's name derives from episode and attempt: the
+operator may die between the two, come back, and create the very same Job.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.meta import TRAINING_CONTAINERS
+from stationkeeper.api.model import Cause, Episode, LastTraining, TrainingOutcome, Waiting
+from stationkeeper.api.summary import TrainingSummary
+from stationkeeper.control.planning import evidence
+from stationkeeper.control.planning.causes import CAUSES, Situation, Wanted, wanted
+from stationkeeper.control.planning.guards import growing, refusal
+from stationkeeper.control.planning.types import Object, Observed, Ref
+from stationkeeper.control.resources import names
+
+_REMEMBERED_STARTS = 64
+_FAILURE_BACKOFF = timedelta(seconds=30)
+_FAILURE_BACKOFF_MAX = timedelta(hours=6)
+_LABELS_BACKOFF = timedelta(seconds=15)
+_LABELS_BACKOFF_MAX = timedelta(hours=1)
+# These end with their attempt, however it ended: the clock or the person asks again.
+_SINGLE = (Cause.SCHEDULE, Cause.MANUAL)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is to be done about training, and what status will say of it."""
+
+    episode: Episode | None
+    last: LastTraining | None
+    waiting: Waiting | None
+    starts: tuple[datetime, ...]
+    handled_retrain: str | None
+    scheduled_at: datetime | None
+    run: bool = False  # the Job of episode.attempt is wanted
+    delete: tuple[Ref, ...] = ()
+    published: TrainingSummary | None = None  # a record must be made of it
+    running: bool = False
+
+
+def job_of(observed: Observed, situation: Situation, episode: Episode) -> Object | None:
+    """The Job of the episode's current attempt, if it exists."""
+    owner = situation.owner
+    name = names.training_job(owner.name, owner.uid, episode.id, episode.attempt)
+    return next((j for j in observed.jobs if j["metadata"]["name"] == name and evidence.controlled_by(j, owner.uid)), None)
+
+
+def plan_training(observed: Observed, situation: Situation) -> Training:
+    """Follow the open episode, or open the next one. Pure."""
+    status = situation.status
+    training = Training(
+        episode=status.episode,
+        last=status.last_training,
+        waiting=None,
+        starts=tuple(status.trainings),
+        handled_retrain=status.handled_retrain,
+        scheduled_at=status.scheduled_at,
+    )
+    if training.episode and _attempt_open(training.episode, training.last):
+        training = _follow(observed, situation, training)
+        if training.running:
+            return training
+    if training.episode:
+        training = _close_if_over(situation, training)
+    return _start(replace_status(situation, training), training)
+
+
+def replace_status(situation: Situation, training: Training) -> Situation:
+    """The situation after what was just learned, so that guards see the outcome that this very pass read."""
+    status = situation.status.model_copy(
+        update={"episode": training.episode, "last_training": training.last, "trainings": list(training.starts)}
+    )
+    return replace(situation, status=status)
+
+
+def _attempt_open(episode: Episode, last: LastTraining | None) -> bool:
+    """Whether an attempt was started whose outcome has not been written."""
+    done = last is not None and last.episode == episode.id and last.attempt >= episode.attempt
+    return episode.attempt > 0 and not done
+
+
+def _follow(observed: Observed, situation: Situation, training: Training) -> Training:
+    """Look at the attempt under way: still running, superseded, lost, or ended."""
+    episode = training.episode
+    assert episode is not None
+    job = job_of(observed, situation, episode)
+    if episode.template_digest != situation.template_digest:
+        # The training was edited: what runs now is not wanted any more. Its outcome stays in the store, unserved.
+        return replace(training, episode=None, delete=(Ref.to(job),) if job else ())
+    if job is None:
+        return replace(training, run=True, running=True)  # never created, or collected: the same Job finds its outcome
+    summary = evidence.training_summary(observed, job)
+    if summary and (summary.episode, summary.attempt) == (episode.id, episode.attempt):
+        return _conclude(situation, training, summary)
+    match _finished(job):
+        case None:
+            return replace(training, run=True, running=True)
+        case "Complete":
+            return replace(training, running=True, delete=(Ref.to(job),))  # its message is lost: run it again to hear it
+        case reason:
+            return _conclude(situation, training, _failed(observed, situation, job, episode, reason))
+
+
+def _finished(job: Object) -> str | None:
+    for condition in (job.get("status") or {}).get("conditions") or []:
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
+            return "Complete" if condition["type"] == "Complete" else str(condition.get("reason") or "Failed")
+    return None
+
+
+def _failed(observed: Observed, situation: Situation, job: Object, episode: Episode, reason: str) -> TrainingSummary:
+    said = evidence.failure(observed, job, TRAINING_CONTAINERS)
+    if reason == "DeadlineExceeded":
+        limit = situation.owner.spec.training.time_limit
+        word, message = (
+            reason,
+            f"the training took longer than spec.training.timeLimit ({limit}); raise it or train on fewer rows",
+        )
+    elif said:
+        word, message = said.reason, said.message
+    else:
+        word, message = "TrainingFailed", f"the training Job failed ({reason}) and left no message; its pods' logs tell more"
+    return TrainingSummary(
+        episode=episode.id,
+        attempt=episode.attempt,
+        outcome=TrainingOutcome.FAILED,
+        reason=word,
+        message=message[:1024],
+        finished_at=situation.now,
+    )
+
+
+def _conclude(situation: Situation, training: Training, summary: TrainingSummary) -> Training:
+    """Write down how the attempt ended and when, if ever, the next may follow."""
+    episode = training.episode
+    assert episode is not None
+    last = LastTraining(
+        episode=episode.id,
+        attempt=episode.attempt,
+        cause=episode.cause,
+        outcome=summary.outcome,
+        reason=summary.reason,
+        message=summary.message,
+        finished_at=summary.finished_at,
+        template_digest=episode.template_digest,
+        revision=summary.revision if summary.outcome == TrainingOutcome.PUBLISHED else None,
+    )
+    published = summary if summary.outcome == TrainingOutcome.PUBLISHED else None
+    starts = training.starts
+    if summary.outcome == TrainingOutcome.WAITING_FOR_LABELS and starts:
+        starts = starts[:-1]  # nothing was trained
+    return replace(training, episode=_after(situation, episode, summary), last=last, published=published, starts=starts)
+
+
+def _after(situation: Situation, episode: Episode, summary: TrainingSummary) -> Episode:
+    now = situation.now
+    match summary.outcome:
+        case TrainingOutcome.PUBLISHED:
+            return episode.model_copy(update={"failures": 0, "next_attempt_at": None})
+        case TrainingOutcome.REFUSED:
+            refusals = episode.refusals + 1
+            cooldown = parse_duration(situation.owner.spec.retraining.cooldown)
+            at = now + growing(max(cooldown, _FAILURE_BACKOFF), refusals, timedelta(days=7))
+            return episode.model_copy(update={"refusals": refusals, "failures": 0, "next_attempt_at": at})
+        case TrainingOutcome.WAITING_FOR_LABELS:
+            waits = episode.waits + 1
+            at = now + growing(_LABELS_BACKOFF, waits, _LABELS_BACKOFF_MAX)
+            return episode.model_copy(update={"waits": waits, "failures": 0, "next_attempt_at": at})
+        case TrainingOutcome.INVALID_DATA | TrainingOutcome.FAILED:
+            failures = episode.failures + 1
+            at = now + growing(_FAILURE_BACKOFF, failures, _FAILURE_BACKOFF_MAX)
+            return episode.model_copy(update={"failures": failures, "next_attempt_at": at})
+
+
+def _close_if_over(situation: Situation, training: Training) -> Training:
+    episode, last = training.episode, training.last
+    assert episode is not None
+    if episode.template_digest != situation.template_digest:
+        return replace(training, episode=None)  # a changed spec starts afresh, backoff included
+    tried = last is not None and last.episode == episode.id
+    if last is not None and _published(episode, last):
+        return training if _rolling_out(situation, last) or training.published else replace(training, episode=None)
+    if tried and episode.cause in _SINGLE:
+        return replace(training, episode=None)
+    if tried and episode.cause == Cause.CODE_CHANGE and last is not None and last.outcome == TrainingOutcome.REFUSED:
+        return replace(training, episode=None)  # this code was tried and was not better
+    if not _still_wanted(situation, episode):
+        return replace(training, episode=None)
+    return training
+
+
+def _published(episode: Episode, last: LastTraining | None) -> bool:
+    return last is not None and last.episode == episode.id and last.outcome == TrainingOutcome.PUBLISHED
+
+
+def _rolling_out(situation: Situation, last: LastTraining) -> bool:
+    """Whether the published revision is still on its way: neither serving nor given up."""
+    record = next((r for r in situation.records if r.number == last.revision), None)
+    if record is None or (situation.serving and situation.serving.number >= record.number):
+        return False
+    return record.digest not in {entry.digest for entry in situation.status.quarantine}
+
+
+def _still_wanted(situation: Situation, episode: Episode) -> bool:
+    """Whether the cause of an idle episode still holds; code and people are asked by what the episode itself knows."""
+    if episode.cause in (Cause.MANUAL, Cause.SCHEDULE, Cause.CODE_CHANGE):
+        return True
+    found = [want.cause for cause in CAUSES if (want := cause(situation))]
+    return episode.cause in found
+
+
+def _start(situation: Situation, training: Training) -> Training:
+    """Open an episode if something asks for one, and start its next attempt if no guard holds it."""
+    want = wanted(situation)
+    episode = training.episode
+    if episode and _published(episode, training.last):
+        return training  # its rollout comes first
+    if want and (episode is None or _claims_more(want.cause, episode.cause)):
+        episode = _open(situation, want)
+    if episode is None:
+        return training
+    held = refusal(situation, episode)
+    if held:
+        waiting = Waiting(cause=episode.cause, reason=held.reason, message=held.message[:512], until=held.until)
+        return replace(training, episode=episode, waiting=waiting)
+    return _attempt(situation, training, episode)
+
+
+_CLAIM = [Cause.INITIAL, Cause.MANUAL, Cause.CODE_CHANGE, Cause.DRIFT, Cause.SCHEDULE]
+
+
+def _claims_more(cause: Cause, other: Cause) -> bool:
+    return _CLAIM.index(cause) < _CLAIM.index(other)
+
+
+def _open(situation: Situation, want: Wanted) -> Episode:
+    """A new episode. The moment is part of its identity: the same drift, come back, is another episode with its own Jobs."""
+    owner = situation.owner
+    key = f"{want.key}/{situation.now.isoformat()}"
+    highest = max((record.number for record in situation.records), default=0)
+    return Episode(
+        id=names.episode(owner.uid, want.cause, key),
+        cause=want.cause,
+        opened_at=situation.now,
+        onset=want.onset,
+        revision=max(highest, situation.status.latest_revision) + 1,
+        template_digest=situation.template_digest,
+        evidence=want.evidence,
+        token=want.token,
+    )
+
+
+def _attempt(situation: Situation, training: Training, episode: Episode) -> Training:
+    """Start the next attempt. It absorbs every cause that is pending now."""
+    pending: Sequence[Wanted] = [want for cause in CAUSES if (want := cause(situation))]
+    token = next((want.token for want in pending if want.token), None) or episode.token
+    schedule = next((datetime.fromisoformat(want.key) for want in pending if want.cause == Cause.SCHEDULE), None)
+    started = episode.model_copy(update={"attempt": episode.attempt + 1, "attempted_at": situation.now, "next_attempt_at": None})
+    return replace(
+        training,
+        episode=started,
+        waiting=None,
+        starts=(*training.starts, situation.now)[-_REMEMBERED_STARTS:],
+        handled_retrain=token or training.handled_retrain,
+        scheduled_at=schedule or training.scheduled_at,
+        run=True,
+        running=True,
+    )

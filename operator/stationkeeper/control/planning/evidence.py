@@ -1,0 +1,138 @@
+"""What workloads said. Only the termination message of a named container is read, and only of a pod that is ours by UID."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from stationkeeper.api.base import Tolerant
+from stationkeeper.api.meta import CONTAINER_CHECK, CONTAINER_SERVE, TERMINATION_LIMIT, TRAINING_CONTAINERS
+from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
+from stationkeeper.control.planning.types import Object, Observed
+
+T = TypeVar("T", bound=Tolerant)
+
+# Reasons of a waiting container that are the cluster's or the spec's fault, never the model's.
+_IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+_CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A pod that cannot start, and why."""
+
+    reason: str  # ImageUnavailable or SecretMissing
+    message: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A container that ended."""
+
+    container: str
+    exit_code: int
+    reason: str  # of the kubelet: Completed, Error, OOMKilled ...
+    message: str
+
+
+def controlled_by(obj: Object, uid: str) -> bool:
+    """Whether the object's controller is the one with this UID."""
+    owners = obj["metadata"].get("ownerReferences") or []
+    return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
+def _containers(pod: Object, names: Iterable[str]) -> Iterator[Object]:
+    status = pod.get("status") or {}
+    wanted = set(names)
+    for entry in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+        if entry.get("name") in wanted:
+            yield entry
+
+
+def ended(pod: Object, names: Iterable[str]) -> list[Ended]:
+    """The named containers of a pod that have ended, in their order; a restarting one by its last end."""
+    found = []
+    for entry in _containers(pod, names):
+        for state in ("state", "lastState"):
+            end = (entry.get(state) or {}).get("terminated")
+            if end:
+                message = (end.get("message") or "")[:TERMINATION_LIMIT]
+                found.append(Ended(entry["name"], int(end.get("exitCode", 0)), end.get("reason") or "", message))
+                break
+    return found
+
+
+def blocked(pod: Object) -> Blocked | None:
+    """Why a container of this pod cannot start, when that is not the model's fault."""
+    for entry in _containers(pod, (CONTAINER_SERVE, CONTAINER_CHECK, *TRAINING_CONTAINERS)):
+        waiting = (entry.get("state") or {}).get("waiting") or {}
+        reason, detail = waiting.get("reason", ""), waiting.get("message", "")
+        if reason in _IMAGE_REASONS:
+            return Blocked("ImageUnavailable", f"the image of container {entry['name']} cannot be had: {detail or reason}"[:500])
+        if reason in _CONFIG_REASONS:
+            advice = "create the secret named in spec.storage.secretName with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            return Blocked("SecretMissing", f"container {entry['name']} cannot start: {detail or reason}; {advice}"[:500])
+    return None
+
+
+def training_summary(observed: Observed, job: Object) -> TrainingSummary | None:
+    """The outcome that a pod of this training Job reported, if any did."""
+    for pod in _pods_of(observed, job):
+        for end in ended(pod, TRAINING_CONTAINERS):
+            summary = _parse(TrainingSummary, end.message)
+            if summary:
+                return summary
+    return None
+
+
+def failure(observed: Observed, job: Object, containers: Iterable[str]) -> FailureSummary | None:
+    """What the newest failed pod of this Job said, or else what the kubelet said of it."""
+    names = tuple(containers)
+    for pod in sorted(_pods_of(observed, job), key=lambda p: p["metadata"].get("creationTimestamp", ""), reverse=True):
+        for end in ended(pod, names):
+            if end.exit_code:
+                return _parse(FailureSummary, end.message) or _from_kubelet(end)
+    return None
+
+
+def serving_failure(pod: Object) -> FailureSummary | None:
+    """Why the serving container of a pod ended last, if it failed."""
+    for end in ended(pod, (CONTAINER_SERVE,)):
+        if end.exit_code:
+            return _parse(FailureSummary, end.message) or _from_kubelet(end)
+    return None
+
+
+def check_summaries(observed: Observed, cronjob: Object) -> list[CheckSummary]:
+    """What the finished checks of one CronJob reported."""
+    uid = cronjob["metadata"].get("uid", "")
+    found = []
+    for job in observed.jobs:
+        if not controlled_by(job, uid):
+            continue
+        for pod in _pods_of(observed, job):
+            for end in ended(pod, (CONTAINER_CHECK,)):
+                if summary := _parse(CheckSummary, end.message):
+                    found.append(summary)
+    return found
+
+
+def _pods_of(observed: Observed, job: Object) -> list[Object]:
+    uid = job["metadata"].get("uid", "")
+    return [pod for pod in observed.pods if controlled_by(pod, uid)]
+
+
+def _from_kubelet(end: Ended) -> FailureSummary:
+    reason = end.reason if end.reason == "OOMKilled" else "ContainerFailed"
+    more = "; give it more memory in resources" if reason == "OOMKilled" else "; its log tells more"
+    return FailureSummary(reason=reason, message=f"container {end.container} ended with exit code {end.exit_code}{more}")
+
+
+def _parse(type_: type[T], text: str) -> T | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        return type_.model_validate_json(text)
+    except ValidationError:
+        return None

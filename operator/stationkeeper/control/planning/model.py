@@ -1,0 +1,358 @@
+"""The plan of one Model: observe (given) → situation → rollout, training, checks → objects, status, events. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from stationkeeper.api.conditions import Condition, Reason
+from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.jobs import CheckConfig, RevisionIdentity, TrainConfig
+from stationkeeper.api.meta import (
+    COMPONENT_SERVING,
+    LABEL_COMPONENT,
+    LABEL_MODEL,
+    LABEL_REVISION,
+    PORT_SERVICE,
+)
+from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus
+from stationkeeper.api.revision import Champion, ModelRevisionSpec
+from stationkeeper.api.summary import TrainingSummary
+from stationkeeper.control.planning import conditions, cron, evidence
+from stationkeeper.control.planning import drift as drifting
+from stationkeeper.control.planning.causes import Situation
+from stationkeeper.control.planning.drift import Finding, PolicyView
+from stationkeeper.control.planning.episodes import Training, job_of, plan_training
+from stationkeeper.control.planning.intent import judgement_digest, training_digest
+from stationkeeper.control.planning.rollout import Rollout, RolloutState, plan_rollout
+from stationkeeper.control.planning.types import Event, Object, Observed, Plan, Ref, Settings
+from stationkeeper.control.resources import names
+from stationkeeper.control.resources.check import check_cronjob
+from stationkeeper.control.resources.common import Image, Owner
+from stationkeeper.control.resources.revision import model_revision
+from stationkeeper.control.resources.training import training_job
+
+
+def plan_model(observed: Observed, now: datetime, settings: Settings) -> Plan:
+    """What to do about one Model, from what is. Never mutates its input."""
+    meta = observed.model["metadata"]
+    if meta.get("deletionTimestamp"):
+        return Plan()  # the owner references of the children do the rest
+    status = _status(observed.model)
+    try:
+        owner = Owner(meta["namespace"], meta["name"], meta["uid"], ModelSpec.model_validate(observed.model["spec"]))
+        if owner.spec.training.schedule:
+            cron.next_after(owner.spec.training.schedule, now)
+    except ValidationError as error:
+        return _stalled(observed.model, status, _explain(error), now)
+    except cron.InvalidCronError as error:
+        return _stalled(observed.model, status, f"spec.training.schedule: {error}", now)
+    return _Planner(observed, owner, status, now, settings).plan()
+
+
+def _status(model: Object) -> ModelStatus:
+    """The written status; what another version wrote and we cannot read is derived anew."""
+    try:
+        return ModelStatus.model_validate(model.get("status") or {})
+    except ValidationError:
+        return ModelStatus()
+
+
+def _explain(error: ValidationError) -> str:
+    lines = [f"spec.{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:3]]
+    return "; ".join(lines)
+
+
+def _stalled(model: Object, status: ModelStatus, message: str, now: datetime) -> Plan:
+    generation = int(model["metadata"].get("generation") or 0)
+    claims = conditions.invalid(Reason.INVALID_SPEC, message, status.conditions)
+    settled = conditions.settle(claims, status.conditions, generation, now)
+    after = status.model_copy(update={"observed_generation": generation, "conditions": settled})
+    return Plan(status=after.wire(), events=tuple(conditions.events(settled, status.conditions)))
+
+
+class _Planner:
+    """One pass over one Model. Each method reads what the earlier ones found; nothing outside is touched."""
+
+    def __init__(self, observed: Observed, owner: Owner, status: ModelStatus, now: datetime, settings: Settings) -> None:
+        self.observed = observed
+        self.owner = owner
+        self.status = status
+        self.now = now
+        self.settings = settings
+        self.image = Image(settings.workloads_image, settings.image_pull_policy)
+        self.records = _records(observed, owner)
+        self.policies = _policies(observed)
+
+    def plan(self) -> Plan:
+        conflict = self._name_conflict()
+        if conflict:
+            return self._conflicted(conflict)
+        rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.now, self.settings)
+        checks = self._checks(rollout)
+        data, drift, retrains = self._findings(checks)
+        situation = self._situation(rollout, data, drift if retrains else None)
+        training = plan_training(self.observed, situation)
+        facts = conditions.Facts(
+            rollout=rollout,
+            training=training,
+            data=data,
+            drift=drift,
+            watched=bool(self.policies),
+            replicas_wanted=self.owner.spec.serving.replicas,
+            training_blocked=self._training_blocked(situation, training),
+        )
+        return self._compose(rollout, training, checks, facts)
+
+    def _name_conflict(self) -> str | None:
+        """A Service with the Model's name that is not ours is never adopted."""
+        for service in self.observed.services:
+            if service["metadata"]["name"] == self.owner.name and not evidence.controlled_by(service, self.owner.uid):
+                return (
+                    f"a Service named {self.owner.name} exists in this namespace and is not this Model's; "
+                    "delete it, or give the Model another name"
+                )
+        return None
+
+    def _conflicted(self, message: str) -> Plan:
+        generation = self._generation()
+        claims = conditions.invalid(Reason.NAME_CONFLICT, message, self.status.conditions)
+        settled = conditions.settle(claims, self.status.conditions, generation, self.now)
+        after = self.status.model_copy(update={"observed_generation": generation, "conditions": settled})
+        return Plan(status=after.wire(), events=tuple(conditions.events(settled, self.status.conditions)), requeue_after=60)
+
+    def _generation(self) -> int:
+        return int(self.observed.model["metadata"].get("generation") or 0)
+
+    def _checks(self, rollout: Rollout) -> list[CheckStatus]:
+        if rollout.serving is None:
+            return []
+        summaries = {}
+        for policy in self.policies:
+            name = names.check_cronjob(self.owner.name, self.owner.uid, policy.uid)
+            for cronjob in self.observed.cronjobs:
+                if cronjob["metadata"]["name"] == name and evidence.controlled_by(cronjob, self.owner.uid):
+                    summaries[policy.uid] = evidence.check_summaries(self.observed, cronjob)
+        return drifting.remember(self.status.checks, self.policies, summaries, rollout.serving.digest)
+
+    def _findings(self, checks: Sequence[CheckStatus]) -> tuple[Finding | None, Finding | None, bool]:
+        """What all active policies say of data and of drift, and whether a breached one asks to retrain."""
+        active = [(policy, check) for policy in self.policies for check in checks if check.policy_uid == policy.uid]
+        active = [(policy, check) for policy, check in active if not policy.spec.suspend]
+        data = drifting.worst([drifting.data(policy, check) for policy, check in active])
+        drifts = [drifting.drift(policy, check) for policy, check in active]
+        retraining = drifting.worst([f for f in drifts if f.policy.spec.action == "Retrain"])
+        shown = drifting.worst(drifts)
+        retrains = retraining is not None and shown is not None and retraining.verdict == shown.verdict
+        return data, (retraining if retrains else shown), retrains
+
+    def _situation(self, rollout: Rollout, data: Finding | None, drift: Finding | None) -> Situation:
+        meta = self.observed.model["metadata"]
+        number = rollout.serving.number if rollout.serving else None
+        return Situation(
+            owner=self.owner,
+            annotations=meta.get("annotations") or {},
+            status=self.status.model_copy(update={"quarantine": list(rollout.quarantine)}),
+            records=tuple(self.records),
+            serving=next((record for record in self.records if record.number == number), None),
+            template_digest=training_digest(self.owner.spec.training),
+            data=data,
+            drift=drift,
+            rollout_running=rollout.candidate is not None or rollout.state in (RolloutState.PROVEN, RolloutState.DRAINING),
+            created_at=_created(meta, self.now),
+            now=self.now,
+        )
+
+    def _training_blocked(self, situation: Situation, training: Training) -> evidence.Blocked | None:
+        if not training.running or not training.episode:
+            return None
+        job = job_of(self.observed, situation, training.episode)
+        uid = job["metadata"].get("uid") if job else None
+        pods = [pod for pod in self.observed.pods if uid and evidence.controlled_by(pod, uid)]
+        return next((found for pod in pods if (found := evidence.blocked(pod))), None)
+
+    def _compose(self, rollout: Rollout, training: Training, checks: list[CheckStatus], facts: conditions.Facts) -> Plan:
+        apply: list[Object] = []
+        if training.published:
+            apply.append(model_revision(self.owner, self._record(training.published, training)))
+        apply += rollout.apply
+        if rollout.serving and rollout.serving.since:
+            apply += [self._cronjob(policy, rollout) for policy in self.policies]
+        if training.run and training.episode:
+            apply.append(training_job(self.owner, self._train_config(training, rollout), self.image))
+        settled = conditions.settle(conditions.of(facts), self.status.conditions, self._generation(), self.now)
+        after = self._after(rollout, training, checks, settled)
+        started = bool(training.run and training.episode and training.episode != self.status.episode)
+        return Plan(
+            status=after.wire(),
+            status_first=started,
+            apply=tuple(apply),
+            delete=(*rollout.delete, *training.delete, *self._stale_cronjobs(rollout), *self._old_records(rollout)),
+            events=(*self._milestones(rollout, training), *conditions.events(settled, self.status.conditions)),
+            requeue_after=self._look_again(rollout, training),
+        )
+
+    def _record(self, summary: TrainingSummary, training: Training) -> ModelRevisionSpec:
+        episode = training.episode
+        assert episode is not None
+        assert summary.digest
+        assert summary.data_digest
+        assert summary.manifest_uri
+        champion = None
+        if summary.champion_digest and summary.champion_number:
+            metrics = summary.champion_metrics
+            champion = Champion(number=summary.champion_number, digest=summary.champion_digest, metrics=metrics)
+        return ModelRevisionSpec(
+            model_name=self.owner.name,
+            number=summary.revision or episode.revision,
+            digest=summary.digest,
+            manifest_uri=summary.manifest_uri,
+            cause=episode.cause,
+            episode=episode.id,
+            attempt=episode.attempt,
+            evidence=episode.evidence,
+            template_digest=episode.template_digest,
+            data_digest=summary.data_digest,
+            data_through=summary.data_through,
+            trained_at=summary.finished_at,
+            metrics=summary.metrics,
+            champion=champion,
+        )
+
+    def _cronjob(self, policy: PolicyView, rollout: Rollout) -> Object:
+        serving = rollout.serving
+        assert serving is not None
+        assert serving.since is not None
+        config = CheckConfig(
+            model=self.owner.identity,
+            storage=self.owner.spec.storage,
+            policy=policy.name,
+            policy_uid=policy.uid,
+            policy_digest=policy.digest,
+            policy_spec=policy.spec,
+            revision=RevisionIdentity(number=serving.number, digest=serving.digest),
+            since=serving.since,
+        )
+        return check_cronjob(self.owner, config, self.image)
+
+    def _train_config(self, training: Training, rollout: Rollout) -> TrainConfig:
+        episode = training.episode
+        assert episode is not None
+        champion = rollout.serving
+        return TrainConfig(
+            model=self.owner.identity,
+            storage=self.owner.spec.storage,
+            episode=episode.id,
+            attempt=episode.attempt,
+            cause=episode.cause,
+            revision=episode.revision,
+            as_of=episode.attempted_at or self.now,
+            onset=episode.onset,
+            evidence=episode.evidence,
+            training=self.owner.spec.training,
+            template_digest=episode.template_digest,
+            champion=RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
+        )
+
+    def _stale_cronjobs(self, rollout: Rollout) -> list[Ref]:
+        """CronJobs of policies that watch the model no more."""
+        wanted = {names.check_cronjob(self.owner.name, self.owner.uid, policy.uid) for policy in self.policies}
+        ours = [job for job in self.observed.cronjobs if evidence.controlled_by(job, self.owner.uid)]
+        return [Ref.to(job) for job in ours if rollout.serving is None or job["metadata"]["name"] not in wanted]
+
+    def _old_records(self, rollout: Rollout) -> list[Ref]:
+        """Records beyond the history limit; never one that serves or comes up."""
+        live = {ref.number for ref in (rollout.serving, rollout.candidate) if ref}
+        numbers = sorted((record.number for record in self.records), reverse=True)
+        old = set(numbers[self.owner.spec.revision_history_limit :]) - live
+        return [Ref.to(r) for r in self.observed.revisions if (r.get("spec") or {}).get("number") in old]
+
+    def _after(self, rollout: Rollout, training: Training, checks: list[CheckStatus], settled: list[Condition]) -> ModelStatus:
+        owner = self.owner
+        selector = None
+        if rollout.serving:
+            selector = (
+                f"{LABEL_MODEL}={owner.name},{LABEL_COMPONENT}={COMPONENT_SERVING},{LABEL_REVISION}={rollout.serving.number}"
+            )
+        numbers = [record.number for record in self.records]
+        published = training.published.revision if training.published and training.published.revision else 0
+        return ModelStatus(
+            observed_generation=self._generation(),
+            conditions=settled,
+            url=self._url() if rollout.serving else None,
+            serving=rollout.serving,
+            candidate=rollout.candidate,
+            replicas=rollout.replicas,
+            ready_replicas=rollout.ready_replicas,
+            selector=selector,
+            latest_revision=max([self.status.latest_revision, published, *numbers]),
+            episode=training.episode,
+            waiting=training.waiting,
+            last_training=training.last,
+            trainings=list(training.starts),
+            checks=checks,
+            scheduled_at=training.scheduled_at,
+            handled_retrain=training.handled_retrain,
+            quarantine=list(rollout.quarantine),
+        )
+
+    def _url(self) -> str:
+        port = "" if PORT_SERVICE == 80 else f":{PORT_SERVICE}"
+        return f"http://{self.owner.name}.{self.owner.namespace}.svc{port}/v2/models/{self.owner.name}"
+
+    def _milestones(self, rollout: Rollout, training: Training) -> list[Event]:
+        """Events of what conditions do not tell: a revision published, a revision that begins to serve."""
+        told = []
+        if training.published:
+            told.append(
+                Event("Normal", "RevisionPublished", f"revision {training.published.revision}: {training.published.message}")
+            )
+        before = self.status.serving
+        if rollout.serving and (before is None or before.number != rollout.serving.number):
+            old = f", revision {before.number} drains" if before else ""
+            told.append(Event("Normal", "RevisionServing", f"revision {rollout.serving.number} serves now{old}"))
+        return told
+
+    def _look_again(self, rollout: Rollout, training: Training) -> float | None:
+        """Seconds until something changes by the clock alone."""
+        times = [rollout.look_again] if rollout.look_again else []
+        if training.waiting and training.waiting.until:
+            times.append((training.waiting.until - self.now).total_seconds())
+        schedule = self.owner.spec.training.schedule
+        if schedule and "Schedule" in self.owner.spec.retraining.causes:
+            times.append((cron.next_after(schedule, self.now) - self.now).total_seconds())
+        return max(1.0, min(times)) if times else None
+
+
+def _created(meta: dict[str, Any], now: datetime) -> datetime:
+    text = meta.get("creationTimestamp")
+    return datetime.fromisoformat(text) if text else now
+
+
+def _records(observed: Observed, owner: Owner) -> list[ModelRevisionSpec]:
+    """The model's records, by number. One that cannot be read (another version wrote it) is left out."""
+    found = []
+    for revision in observed.revisions:
+        if not evidence.controlled_by(revision, owner.uid) or revision["metadata"].get("deletionTimestamp"):
+            continue
+        try:
+            found.append(ModelRevisionSpec.model_validate(revision["spec"]))
+        except ValidationError:
+            continue
+    return sorted(found, key=lambda record: record.number)
+
+
+def _policies(observed: Observed) -> list[PolicyView]:
+    """The policies that watch the model and can be read, in the order of their names."""
+    found = []
+    for policy in observed.policies:
+        if policy["metadata"].get("deletionTimestamp"):
+            continue
+        try:
+            spec = DriftPolicySpec.model_validate(policy["spec"])
+            cron.next_after(spec.schedule, datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
+        except (ValidationError, cron.InvalidCronError):
+            continue  # the policy's own status says why
+        found.append(PolicyView(policy["metadata"]["uid"], policy["metadata"]["name"], spec, judgement_digest(spec)))
+    return sorted(found, key=lambda view: view.name)

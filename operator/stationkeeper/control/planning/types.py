@@ -1,0 +1,68 @@
+"""The values that planning takes and gives. Objects are plain JSON dictionaries, as the API server has them."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator's administrator decides for all models."""
+
+    workloads_image: str
+    image_pull_policy: str = "IfNotPresent"
+    drain_seconds: float = 30.0  # between the switch of the Service and the end of the old pods
+    cluster_domain: str = "cluster.local"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything about one Model that a decision may rest on."""
+
+    model: Object
+    policies: tuple[Object, ...] = ()  # those that select the model
+    revisions: tuple[Object, ...] = ()
+    deployments: tuple[Object, ...] = ()
+    services: tuple[Object, ...] = ()  # ours, and the one with the model's name, whoever owns it
+    cronjobs: tuple[Object, ...] = ()
+    jobs: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An object to delete; the UID makes sure that it is still the one that was seen."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    @classmethod
+    def to(cls, obj: Object) -> "Ref":
+        """The reference to a seen object."""
+        meta = obj["metadata"]
+        return cls(obj["apiVersion"], obj["kind"], meta["namespace"], meta["name"], meta["uid"])
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is told to people once, through the Events of the object."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now, and when to look again."""
+
+    status: Object | None = None  # the whole desired status; None: leave it
+    status_first: bool = False  # the status must be written before anything is created (an episode before its Job)
+    apply: tuple[Object, ...] = ()
+    delete: tuple[Ref, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None  # seconds

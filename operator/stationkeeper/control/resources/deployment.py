@@ -1,0 +1,68 @@
+"""The Deployment of one revision: immutable in what it serves, its replicas the only thing that moves."""
+
+import math
+
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.jobs import RevisionIdentity, ServeConfig
+from stationkeeper.api.meta import COMPONENT_SERVING, CONTAINER_SERVE, LABEL_COMPONENT, LABEL_MODEL, LABEL_REVISION, PORT_HTTP
+from stationkeeper.control.resources import names
+from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
+
+DRAIN_SECONDS = 10.0  # a pod that is told to stop still answers for this long
+GRACE_SECONDS = 40  # drain, the last requests, the last flush of captured rows
+
+
+def serving_deployment(owner: Owner, revision: RevisionIdentity, replicas: int, image: Image) -> Object:
+    """The complete Deployment that serves `revision` with `replicas` pods."""
+    selector = {
+        LABEL_MODEL: owner.name,
+        LABEL_COMPONENT: COMPONENT_SERVING,
+        LABEL_REVISION: str(revision.number),
+    }
+    pod_labels = labels(owner, COMPONENT_SERVING, **{LABEL_REVISION: str(revision.number)})
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(owner, names.revision(owner.name, owner.uid, revision.number, revision.digest), pod_labels),
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": selector},
+            "progressDeadlineSeconds": max(1, math.ceil(parse_duration(owner.spec.serving.progress_deadline).total_seconds())),
+            "revisionHistoryLimit": 1,  # history is in ModelRevisions
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"labels": pod_labels}, "spec": _pod(owner, revision, image)},
+        },
+    }
+
+
+def _pod(owner: Owner, revision: RevisionIdentity, image: Image) -> Object:
+    serving = owner.spec.serving
+    config = ServeConfig(
+        model=owner.identity,
+        storage=owner.spec.storage,
+        revision=revision,
+        capture=serving.capture,
+        port=PORT_HTTP,
+        drain_seconds=DRAIN_SECONDS,
+    )
+    serve = container(
+        CONTAINER_SERVE,
+        image,
+        ["python3", "-m", "stationkeeper.workloads.jobs.serve"],
+        environment(config, owner.spec.storage),
+        serving.resources,
+        {"tmp": "/tmp"},  # noqa: S108  an emptyDir of the pod's own
+    )
+    serve["ports"] = [{"name": "http", "containerPort": PORT_HTTP, "protocol": "TCP"}]
+    serve["readinessProbe"] = _probe("/v2/health/ready", period=2, failures=3)
+    serve["livenessProbe"] = _probe("/v2/health/live", period=10, failures=6)
+    return pod_spec([serve], ["tmp"], terminationGracePeriodSeconds=GRACE_SECONDS)
+
+
+def _probe(path: str, period: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,32 @@
+"""Names of children: readable in front, unique behind. The hash includes the Model's UID (SEMANTICS §4)."""
+
+import hashlib
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:10]
+
+
+def revision(model: str, uid: str, number: int, digest: str) -> str:
+    """Name of a revision's record and of its Deployment."""
+    return f"{model}-r{number}-{_hash(uid, str(number), digest)[:6]}"
+
+
+def training_job(model: str, uid: str, episode: str, attempt: int) -> str:
+    """Name of the one Job of an attempt: whoever creates it twice creates it once."""
+    return f"{model}-train-{_hash(uid, episode, str(attempt))}"
+
+
+def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
+    """Name of the CronJob of one policy; at most 51 characters, for CronJobs may have 52."""
+    return f"{model}-{_hash(uid, policy_uid)}"
+
+
+def service(model: str) -> str:
+    """Name of the Service: the Model's own, for people type it."""
+    return model
+
+
+def episode(uid: str, cause: str, key: str) -> str:
+    """Identity of an episode: the same cause for the same reason is the same episode."""
+    return _hash(uid, cause, key)

@@ -1,0 +1,23 @@
+"""The Service of a Model. Its selector names the revision that serves: it is the one place where that is decided."""
+
+from stationkeeper.api.meta import COMPONENT_SERVING, LABEL_COMPONENT, LABEL_MODEL, LABEL_REVISION, PORT_SERVICE
+from stationkeeper.control.resources import names
+from stationkeeper.control.resources.common import Object, Owner, labels, metadata
+
+
+def model_service(owner: Owner, revision: int) -> Object:
+    """The Service that sends requests to the pods of `revision`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(owner, names.service(owner.name), labels(owner, COMPONENT_SERVING)),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": {
+                LABEL_MODEL: owner.name,
+                LABEL_COMPONENT: COMPONENT_SERVING,
+                LABEL_REVISION: str(revision),
+            },
+            "ports": [{"name": "http", "port": PORT_SERVICE, "targetPort": "http", "protocol": "TCP"}],
+        },
+    }

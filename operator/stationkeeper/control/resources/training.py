@@ -1,0 +1,84 @@
+"""The training Job: prepare, train, evaluate-and-publish, one after the other in one pod."""
+
+import math
+from collections.abc import Sequence
+
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.meta import (
+    COMPONENT_TRAINING,
+    CONTAINER_PREPARE,
+    CONTAINER_PUBLISH,
+    CONTAINER_TRAIN,
+    EXIT_INVALID,
+    LABEL_EPISODE,
+    PATH_DATA,
+    PATH_MODEL,
+    PATH_WORK,
+)
+from stationkeeper.control.resources import names
+from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
+
+RETRIES = 3  # pods of one attempt, for what may pass: a store that does not answer
+KEEP_SECONDS = 24 * 3600  # a finished Job stays for people to look at
+
+
+def training_job(owner: Owner, config: TrainConfig, image: Image) -> Object:
+    """The complete Job of one attempt."""
+    job_labels = labels(owner, COMPONENT_TRAINING, **{LABEL_EPISODE: config.episode})
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(owner, names.training_job(owner.name, owner.uid, config.episode, config.attempt), job_labels),
+        "spec": {
+            "backoffLimit": RETRIES,
+            "activeDeadlineSeconds": max(1, math.ceil(parse_duration(config.training.time_limit).total_seconds())),
+            "ttlSecondsAfterFinished": KEEP_SECONDS,
+            "podFailurePolicy": failure_policy([CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH]),
+            "template": {"metadata": {"labels": job_labels}, "spec": _pod(owner, config, image)},
+        },
+    }
+
+
+def failure_policy(containers: Sequence[str]) -> Object:
+    """Invalid input fails the Job at once, a disruption of the node does not count, all else is tried again."""
+    return {
+        "rules": [
+            {
+                "action": "FailJob",
+                "onExitCodes": {"containerName": name, "operator": "In", "values": [EXIT_INVALID]},
+            }
+            for name in containers
+        ]
+        + [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+    }
+
+
+def _pod(owner: Owner, config: TrainConfig, image: Image) -> Object:
+    resources = config.training.resources
+    with_store = environment(config, owner.spec.storage)
+    without_store = environment(config, None)
+    everything: dict[str, str | tuple[str, bool]] = {
+        "data": PATH_DATA,
+        "model": PATH_MODEL,
+        "work": PATH_WORK,
+        "tmp": "/tmp",  # noqa: S108  an emptyDir of the pod's own
+    }
+    learn = everything | {"data": (PATH_DATA, True), "work": (PATH_WORK, True)}
+    judge = everything | {"data": (PATH_DATA, True), "model": (PATH_MODEL, True)}
+    steps = [
+        container(CONTAINER_PREPARE, image, _step(CONTAINER_PREPARE), with_store, resources, everything),
+        container(CONTAINER_TRAIN, image, _step(CONTAINER_TRAIN), without_store, resources, learn),
+        container(CONTAINER_PUBLISH, image, _step(CONTAINER_PUBLISH), with_store, resources, judge),
+    ]
+    return pod_spec(
+        steps[2:],
+        ["data", "model", "work", "tmp"],
+        initContainers=steps[:2],
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=10,
+    )
+
+
+def _step(name: str) -> list[str]:
+    return ["python3", "-m", "stationkeeper.workloads.jobs.train", name]

@@ -1,0 +1,82 @@
+"""Every key of the layout in `api.manifest`, relative to the storage prefix."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+OWNER: Final = "owner.json"
+SLOT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+
+
+def hexadecimal(digest: str) -> str:
+    """The 64 hex digits of a digest `sha256:...`."""
+    return digest.removeprefix("sha256:")
+
+
+def blob(digest: str) -> str:
+    """An artifact file, by content."""
+    return f"blobs/{hexadecimal(digest)}"
+
+
+def manifest(digest: str) -> str:
+    """A manifest, by content."""
+    return f"manifests/{hexadecimal(digest)}.json"
+
+
+def episode(identity: str, attempt: int) -> str:
+    """Prefix of one attempt of one episode."""
+    return f"episodes/{identity}/{attempt}/"
+
+
+def inputs(identity: str, attempt: int) -> str:
+    """The frozen list of training objects."""
+    return f"{episode(identity, attempt)}inputs.json"
+
+
+def outcome(identity: str, attempt: int) -> str:
+    """How an attempt ended."""
+    return f"{episode(identity, attempt)}outcome.json"
+
+
+def slot_name(start: datetime) -> str:
+    """The name of a flush interval: its start in UTC, as in `20130401T120000Z`; sorts by time."""
+    return start.astimezone(UTC).strftime(SLOT_FORMAT)
+
+
+def slot_start(key: str) -> datetime:
+    """The start of the flush interval that a capture or profile key belongs to.
+
+    Raises:
+        ValueError: when the key does not come from `capture` or `profile`.
+    """
+    name = key.rsplit("/", 1)[-1].partition("-")[0]
+    return datetime.strptime(name, SLOT_FORMAT).replace(tzinfo=UTC)
+
+
+def capture_day(digest: str, day: datetime) -> str:
+    """Prefix of the rows captured on one day (UTC) under a revision."""
+    return f"capture/{hexadecimal(digest)}/{day.astimezone(UTC):%Y-%m-%d}/"
+
+
+def capture(digest: str, slot: datetime, pod: str, number: int) -> str:
+    """Captured rows of one flush; `number` tells flushes of one pod in one interval apart."""
+    return f"{capture_day(digest, slot)}{slot_name(slot)}-{pod}-{number}.parquet"
+
+
+def profile_day(digest: str, day: datetime) -> str:
+    """Prefix of the profiles of one day (UTC) under a revision."""
+    return f"profiles/{hexadecimal(digest)}/{day.astimezone(UTC):%Y-%m-%d}/"
+
+
+def profile(digest: str, slot: datetime, pod: str, number: int) -> str:
+    """The profile of one flush, beside its captured rows."""
+    return f"{profile_day(digest, slot)}{slot_name(slot)}-{pod}-{number}.profile"
+
+
+def checks(policy_uid: str, policy_digest: str, revision_digest: str) -> str:
+    """Prefix of the reports of one policy, as it reads now, on one revision."""
+    return f"checks/{policy_uid}/{hexadecimal(policy_digest)[:12]}/{hexadecimal(revision_digest)[:12]}/"
+
+
+def check(policy_uid: str, policy_digest: str, revision_digest: str, start: datetime, end: datetime) -> str:
+    """The report of one window."""
+    return f"{checks(policy_uid, policy_digest, revision_digest)}{slot_name(start)}-{slot_name(end)}.json"

@@ -1,0 +1,94 @@
+"""The grid that numeric bins lie on: the top 16 bits of a standardised float32.
+
+A value is standardised, `z = (x - center) / scale`, rounded to float32 and cut to sign, exponent and seven bits of
+mantissa: 65,536 cells, each a 128th of its distance from the centre wide. Bins are runs of cells, so a bin is one look-up in
+a table of 65,536 bytes, and the profile of serving and the reference agree exactly on every value.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELLS: Final = 1 << 16
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_CODES = np.arange(CELLS, dtype=np.int64)
+_MAGNITUDE = _CODES & 0x7FFF
+# Rank of a cell's code in the order of the numbers; both zeros share one rank.
+RANK: Final[Ints] = np.where(_CODES >= 0x8000, 0x8000 - _MAGNITUDE, 0x8000 + _MAGNITUDE)
+NAN: Final[NDArray[np.bool_]] = _MAGNITUDE > 0x7F80
+
+_HIGH_WORD = slice(1, None, 2) if np.little_endian else slice(0, None, 2)
+
+
+def codes(values: NDArray[Any], center: NDArray[Any] | float, inverse: NDArray[Any] | float) -> NDArray[np.uint16]:
+    """The cells of values of any shape; the last axis is kept, contiguous. NaN falls into a cell of `NAN`.
+
+    Beyond float32 a value is infinite and falls into the outermost cell of its side.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = np.subtract(values, center, dtype=np.float64)
+        z *= inverse
+        return z.astype(np.float32).view(np.uint16)[..., _HIGH_WORD]
+
+
+def table(edges: Ints, top: int) -> NDArray[np.uint8]:
+    """Bin of each cell: 0 below the first edge, 1..k inside, k+1 above `top`, k+2 missing.
+
+    `edges` holds the ranks at which the k bins begin, ascending; `top` is the last rank of the last bin.
+    """
+    bins = np.searchsorted(edges, RANK, side="right")
+    bins[top < RANK] = len(edges) + 1
+    bins[NAN] = len(edges) + 2
+    return bins.astype(np.uint8)
+
+
+def center_and_scale(finite: Floats) -> tuple[float, float]:
+    """Median and interquartile range; where that is 0 the standard deviation, and 1 for a constant."""
+    if not finite.size:
+        return 0.0, 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, center, high = np.percentile(finite, (25, 50, 75), method="nearest")
+        scale = next((s for s in (high - low, np.std(finite)) if np.isfinite(s) and s > 1e-300), 1.0)
+    return float(center), float(scale)
+
+
+def edges(ranks: Ints, bins: int) -> tuple[Ints, int]:
+    """Edges of about `bins` bins of equal mass over the ranks of a sample, and its highest rank.
+
+    A cell that alone holds a bin's mass (a zero, a default, a rounded figure) gets a bin of its own, so at most twice as
+    many bins come out.
+    """
+    if not ranks.size:
+        return np.empty(0, dtype=np.int64), 0
+    mass = np.bincount(ranks, minlength=CELLS)
+    cells = np.flatnonzero(mass)
+    before = np.concatenate(([0], np.cumsum(mass[cells])[:-1]))
+    share = ranks.size / bins
+    heavy = mass[cells] >= share
+    starts = np.floor(before / share) > np.floor(np.concatenate(([-share], before[:-1])) / share)
+    starts |= heavy
+    starts[1:] |= heavy[:-1]
+    return cells[starts].astype(np.int64), int(cells[-1])
+
+
+def coarseness(values: Floats, ranks: Ints, bins: int) -> tuple[float, Floats]:
+    """Largest share of a sample in one cell that holds more than one value, if above two bins' worth, and those values.
+
+    A high share means that the grid is too coarse there: the mass of the bins is not what it was meant to be.
+    """
+    mass = np.bincount(ranks, minlength=CELLS)
+    worst, inside = 0.0, values[:0]
+    for cell in np.flatnonzero(mass > 2 * max(ranks.size / bins, 1)):
+        members = values[ranks == cell]
+        share = members.size / ranks.size
+        if share > worst and members.min() != members.max() and _most_common(members) < 0.5 * members.size:
+            worst, inside = share, members
+    return worst, inside
+
+
+def _most_common(values: Floats) -> int:
+    return int(np.unique(values, return_counts=True)[1].max())

@@ -1,0 +1,78 @@
+"""The estimator that a spec names: only scikit-learn's own classifiers and regressors, parameters as JSON."""
+
+import difflib
+import hashlib
+import importlib
+from functools import cache
+from typing import Any
+
+from sklearn.base import is_classifier
+from sklearn.utils import InvalidParameterError  # type: ignore[attr-defined, unused-ignore]
+from sklearn.utils.discovery import all_estimators
+
+from stationkeeper.api.model import Estimator
+from stationkeeper.workloads.training.ending import AttemptEnded, invalid
+
+
+@cache
+def _known() -> dict[str, type]:
+    return {name: cls for kind in ("classifier", "regressor") for name, cls in all_estimators(type_filter=kind)}
+
+
+def build(spec: Estimator, seed: int) -> Any:
+    """An unfitted estimator, seeded where it accepts a seed and the spec gives none.
+
+    Raises:
+        AttemptEnded: InvalidData with UnknownEstimator or InvalidParameters.
+    """
+    cls = _resolve(spec.class_)
+    try:
+        estimator: Any = cls()
+    except TypeError as error:
+        raise invalid("UnknownEstimator", f"{spec.class_} wraps other estimators, which a spec cannot give") from error
+    valid = estimator.get_params(deep=False)
+    unknown = sorted(set(spec.params) - set(valid))
+    if unknown:
+        raise invalid(
+            "InvalidParameters", f"{spec.class_} has no parameter {unknown[0]!r}; it has {', '.join(sorted(valid))}"[:900]
+        )
+    params = ({"random_state": seed} if "random_state" in valid else {}) | spec.params
+    try:
+        estimator.set_params(**params)
+        # Checks each value against scikit-learn's own declaration; private, yet the only check before fit.
+        estimator._validate_params()
+    except (InvalidParameterError, TypeError, ValueError) as error:
+        raise invalid("InvalidParameters", f"{spec.class_}: {error}"[:900]) from error
+    return estimator
+
+
+def classifies(estimator: Any) -> bool:
+    """Whether an estimator is a classifier; if not it is a regressor."""
+    return bool(is_classifier(estimator))
+
+
+def seed_of(uid: str, episode: str, attempt: int) -> int:
+    """The seed of an attempt: a retried pod trains the same model. Fits a signed 32-bit integer."""
+    return int.from_bytes(hashlib.sha256(f"{uid}/{episode}/{attempt}".encode()).digest()[:4], "big") >> 1
+
+
+def _resolve(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    known = _known()
+    if name not in known:
+        raise _unknown(path, name)
+    found: type = known[name]
+    # The module is imported only to see that it is where the class is public, and only within scikit-learn.
+    try:
+        public: Any = getattr(importlib.import_module(module), name, None) if module.startswith("sklearn.") else None
+    except ImportError:
+        public = None
+    if public is not found:
+        raise invalid("UnknownEstimator", f"{path} does not exist; {name} is {found.__module__.split('._')[0]}.{name}")
+    return found
+
+
+def _unknown(path: str, name: str) -> AttemptEnded:
+    near = difflib.get_close_matches(name, _known(), 3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return invalid("UnknownEstimator", f"{path} is not a classifier or regressor of scikit-learn{hint}")

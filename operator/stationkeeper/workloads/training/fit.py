@@ -1,0 +1,85 @@
+"""The second container: fit the pipeline on the training rows. It never touches the store."""
+
+import logging
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.manifest import Task
+from stationkeeper.api.summary import FailureSummary
+from stationkeeper.workloads.artifacts.columns import from_frame, model_input
+from stationkeeper.workloads.artifacts.errors import MalformedArtifact
+from stationkeeper.workloads.artifacts.runtime import dump_skops, load_skops
+from stationkeeper.workloads.training import estimators, schema
+from stationkeeper.workloads.training.ending import AttemptEnded, failed
+from stationkeeper.workloads.training.handover import Paths, Schema
+from stationkeeper.workloads.training.pipeline import build_pipeline
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, paths: Paths) -> None:
+    """Fit on the rows that `prepare` wrote and leave the pipeline as skops, or say why there is none.
+
+    A failure is left as a file, because only the next container can write the outcome to the store.
+    """
+    meaning = Schema.model_validate_json(paths.schema.read_bytes())
+    try:
+        fitted = fit(config, meaning, pl.read_parquet(paths.train))
+        paths.fitted.write_bytes(storable(fitted))
+    except AttemptEnded as ending:
+        paths.broken.write_bytes(FailureSummary(reason=ending.reason, message=ending.message).encode())
+
+
+def fit(config: TrainConfig, meaning: Schema, rows: pl.DataFrame) -> Pipeline:
+    """A fitted pipeline. The same configuration and rows give the same one.
+
+    Raises:
+        AttemptEnded: Failed, when the estimator raises.
+    """
+    seed = estimators.seed_of(config.model.uid, config.episode, config.attempt)
+    estimator = estimators.build(config.training.estimator, seed)
+    data = model_input(from_frame(rows, meaning.features), meaning.features)
+    name = type(estimator).__name__
+    log.info("fitting %s on %d rows and %d features", name, rows.height, len(meaning.features))
+    start = time.monotonic()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fitted: Pipeline = build_pipeline(estimator, data).fit(data.frame(), target_of(rows, meaning))
+    except MemoryError:
+        raise  # the machine's fault, not the estimator's
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0][:500]
+        raise failed("TrainingFailed", f"{name}.fit raised {type(error).__name__}: {line}") from error
+    for line in sorted({str(warning.message).splitlines()[0][:200] for warning in caught}):
+        log.warning("%s: %s", name, line)
+    log.info("fitted %s in %.1f s", name, time.monotonic() - start)
+    return fitted
+
+
+def target_of(rows: pl.DataFrame, meaning: Schema) -> NDArray[Any]:
+    """The target as the estimator sees it: numbers, or positions in the list of classes."""
+    if meaning.task is Task.REGRESSION:
+        return np.asarray(rows[meaning.target].to_numpy(), dtype=np.float64)
+    return schema.positions(rows[meaning.target], meaning.classes)
+
+
+def storable(fitted: Pipeline) -> bytes:
+    """The pipeline as skops bytes that can be loaded again.
+
+    Raises:
+        AttemptEnded: Failed, when the estimator has parts that are not on the trusted list.
+    """
+    try:
+        data = dump_skops(fitted)
+        load_skops(data)
+    except (MalformedArtifact, TypeError, NotImplementedError, AttributeError) as error:
+        raise failed("TrainingFailed", f"{type(fitted[-1]).__name__} cannot be stored safely: {error}"[:900]) from error
+    return data

@@ -1,0 +1,206 @@
+"""The first container: freeze the inputs, read the window, validate, split."""
+
+import logging
+import re
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.manifest import Column, DataRecord, Manifest, Task
+from stationkeeper.api.model import Cause, Data
+from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.manifests import load_manifest
+from stationkeeper.workloads.artifacts.owner import claim
+from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.training import estimators, leakage, reading, schema
+from stationkeeper.workloads.training.ending import invalid, waiting
+from stationkeeper.workloads.training.handover import Paths, Prepared, Schema
+from stationkeeper.workloads.training.inputs import Inputs, freeze
+from stationkeeper.workloads.training.metrics import check_metrics
+from stationkeeper.workloads.training.split import split
+
+log = logging.getLogger(__name__)
+
+
+def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths) -> None:
+    """Write training rows, holdout and their description for the containers that follow.
+
+    Raises:
+        AttemptEnded: InvalidData or WaitingForLabels.
+        StoreError, ArtifactError: when the store fails, or the prefix is another's.
+    """
+    claim(artifacts, config.model)
+    classifier = _check_spec(config)
+    champion = load_manifest(artifacts, config.champion.digest) if config.champion else None
+    data = config.training.data
+    key = keys.inputs(config.episode, config.attempt)
+    inputs = freeze(artifacts, source, key, data, artifacts.uri(""))
+    files = _fetch(source, inputs, paths)
+    frame = _read(files, config, champion)
+    for file in files:
+        file.unlink()
+    rows = schema.with_target(frame, data.target, classifier=classifier)
+    if rows.is_empty():
+        raise invalid(
+            "EmptyWindow", f"none of the {frame.height} rows in the window has a value of {data.target!r}: wait for labels"
+        )
+    check_new_rows(rows, config, champion)
+    kind = schema.class_label(frame[data.target].dtype)
+    _write(rows, frame.height - rows.height, config, champion, inputs, paths, kind if classifier else None)
+
+
+def _check_spec(config: TrainConfig) -> bool:
+    """Refuse what cannot work before a byte is read; tells whether the estimator classifies."""
+    training = config.training
+    schema.check_names(training.data)
+    estimator = estimators.build(training.estimator, 0)
+    check_metrics(training.evaluation.gates)
+    return estimators.classifies(estimator)
+
+
+def _fetch(source: Store, inputs: Inputs, paths: Paths) -> list[Path]:
+    folder = paths.work / "inputs"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for number, item in enumerate(inputs.objects):
+        # The name is for messages; it comes from outside, so it is made harmless first.
+        path = folder / f"{number:06d}-{re.sub(r'[^A-Za-z0-9._-]', '_', item.key.rsplit('/', 1)[-1])[-100:]}"
+        source.download(item.key, path)
+        if path.stat().st_size != item.size:
+            raise invalid("InputChanged", f"{source.uri(item.key)} changed while it was read; retrain when writing has ended")
+        files.append(path)
+    log.info("fetched %d objects, %.1f MB", len(files), sum(item.size for item in inputs.objects) / 1e6)
+    return files
+
+
+def _read(files: list[Path], config: TrainConfig, champion: Manifest | None) -> pl.DataFrame:
+    data = config.training.data
+    wanted = _wanted(files, data, champion)
+    if data.target not in wanted & _present(files, data):
+        raise invalid(
+            "MissingTargetColumn",
+            f"the target {data.target!r} is missing in the data under {data.uri}; restore it, or correct data.target",
+        )
+    if data.timestamp and data.timestamp not in _present(files, data):
+        raise invalid(
+            "MissingTimestampColumn",
+            f"the timestamp {data.timestamp!r} is missing in the data under {data.uri}; correct data.timestamp",
+        )
+    frame = reading.read_window(files, data, wanted, _end(files, config))
+    if frame.is_empty():
+        raise invalid(
+            "EmptyWindow",
+            f"no row under {data.uri} lies in the window; widen data.window, or set data.asOf: LatestRow for old data",
+        )
+    return frame
+
+
+def _present(files: list[Path], data: Data) -> set[str]:
+    return {name for file in files for name in reading.columns_of(file, data)}
+
+
+def _wanted(files: list[Path], data: Data, champion: Manifest | None) -> set[str]:
+    if data.features is None and champion is None:
+        return _present(files, data)
+    known: Collection[str] = [column.name for column in champion.features] if champion else []
+    return {data.target, *([data.timestamp] if data.timestamp else []), *(data.features or ()), *known}
+
+
+def _end(files: list[Path], config: TrainConfig) -> datetime | None:
+    data = config.training.data
+    if data.timestamp is None:
+        return None
+    if data.as_of == "Now":
+        return config.as_of
+    return reading.newest(files, data)
+
+
+def check_new_rows(rows: pl.DataFrame, config: TrainConfig, champion: Manifest | None) -> None:
+    """A drift is trained on when enough labelled rows have come after it.
+
+    Raises:
+        AttemptEnded: WaitingForLabels.
+    """
+    data = config.training.data
+    if config.cause is not Cause.DRIFT or data.timestamp is None:
+        return
+    time = pl.col(data.timestamp)
+    through = champion.data.through if champion else None
+    if data.as_of == "Now" and config.onset is not None:
+        since, count, what = config.onset, rows.filter(time >= config.onset).height, "since the drift began"
+    elif through is not None:
+        since, count, what = through, rows.filter(time > through).height, "newer than those the serving revision knows"
+    else:
+        return
+    log.info("%d labelled rows after %s", count, since)
+    if count < data.min_new_rows:
+        raise waiting(f"{count} labelled rows are {what} ({since:%Y-%m-%d %H:%M} UTC); training waits for {data.min_new_rows}")
+
+
+def _write(
+    rows: pl.DataFrame,
+    unlabelled: int,
+    config: TrainConfig,
+    champion: Manifest | None,
+    inputs: Inputs,
+    paths: Paths,
+    kind: schema.ClassKind | None,
+) -> None:
+    data = config.training.data
+    features = schema.choose_features(rows, data, champion)
+    schema.check_readable(rows, features)
+    names = [feature.name for feature in features]
+    time = [data.timestamp] if data.timestamp else []
+    known = [column.name for column in champion.features] if champion else []
+    rows = rows.select(dict.fromkeys([*names, *(n for n in known if n in rows.columns), data.target, *time]))
+    train, holdout = split(
+        rows, data.timestamp, config.training.evaluation.holdout.fraction, config.model.uid, [*names, data.target]
+    )
+    schema.check_not_vanished(train, holdout, features)
+    meaning = _meaning(train, features, data, kind)
+    leakage.check_leakage(train, meaning, estimators.seed_of(config.model.uid, config.episode, config.attempt))
+    start, through = reading.span(train, data.timestamp)
+    first, last = reading.span(holdout, data.timestamp)
+    prepared = Prepared(
+        rows_schema=meaning,
+        data=DataRecord(
+            uri=data.uri,
+            objects=len(inputs.objects),
+            digest=inputs.digest,
+            rows=train.height,
+            rows_without_target=unlabelled,
+            start=start,
+            through=through,
+        ),
+        holdout_rows=holdout.height,
+        holdout_start=first,
+        holdout_end=last,
+        champion_through=champion.data.through if champion else None,
+        # Without time, a hash over the features keeps the same rows apart, as long as the features are the same.
+        champion_shares_split=bool(data.timestamp) or set(known) == set(names),
+    )
+    train.select([*names, data.target, *time]).write_parquet(paths.train)
+    holdout.write_parquet(paths.holdout)
+    paths.schema.write_bytes(meaning.model_dump_json(by_alias=True).encode())
+    paths.prepared.write_bytes(prepared.model_dump_json(by_alias=True).encode())
+    log.info("prepared %d rows to train on and %d to judge with, %d features", train.height, holdout.height, len(features))
+
+
+def _meaning(train: pl.DataFrame, features: list[Column], data: Data, kind: schema.ClassKind | None) -> Schema:
+    if kind is None:
+        if train[data.target].n_unique() < 2:
+            raise invalid("ConstantTarget", f"every training row has the same {data.target!r}; widen the window")
+        return Schema(task=Task.REGRESSION, features=features, target=data.target, timestamp=data.timestamp)
+    task, classes, positive = schema.classes_of(train[data.target], kind, data.positive_label)
+    return Schema(
+        task=task,
+        features=features,
+        target=data.target,
+        timestamp=data.timestamp,
+        classes=classes,
+        class_kind=kind,
+        positive_label=positive,
+    )

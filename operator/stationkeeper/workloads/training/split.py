@@ -1,0 +1,83 @@
+"""Training rows and the rows that judge: the newest by time, or chosen by a hash of the row."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from math import ceil
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from stationkeeper.workloads.training.ending import invalid
+
+MIN_TRAIN: Final = 50
+MIN_HOLDOUT: Final = 30
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def split(
+    frame: pl.DataFrame, timestamp: str | None, fraction: float, salt: str, hashed: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Training rows and holdout; `hashed` names the columns that decide where there is no timestamp.
+
+    Raises:
+        AttemptEnded: InvalidData with TooFewRows.
+    """
+    train, holdout = _by_time(frame, timestamp, fraction) if timestamp else _by_hash(frame, fraction, salt, hashed)
+    if train.height < MIN_TRAIN or holdout.height < MIN_HOLDOUT:
+        raise invalid(
+            "TooFewRows",
+            f"{train.height} rows to train on and {holdout.height} to judge with; at least {MIN_TRAIN} and {MIN_HOLDOUT} are "
+            "needed: widen data.window, or wait for more",
+        )
+    return train, holdout
+
+
+def _by_time(frame: pl.DataFrame, timestamp: str, fraction: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Cut at a moment, so that rows of equal time stay together; they go to the holdout."""
+    if frame.is_empty():
+        return frame, frame
+    cut = min(ceil(frame.height * (1 - fraction)), frame.height - 1)
+    moment = frame[timestamp].sort()[cut]
+    assert isinstance(moment, datetime)
+    return frame.filter(pl.col(timestamp) < moment), frame.filter(pl.col(timestamp) >= moment)
+
+
+def _by_hash(frame: pl.DataFrame, fraction: float, salt: str, hashed: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Equal rows fall on the same side, in this training and in every other of the Model."""
+    held = row_hashes(frame.select(hashed), salt) < fraction
+    return frame.filter(~pl.Series(held)), frame.filter(pl.Series(held))
+
+
+def row_hashes(frame: pl.DataFrame, salt: str) -> NDArray[np.float64]:
+    """A number in [0, 1) for each row, from its values alone: the same in every version of every library."""
+    state = np.full(frame.height, _text_hash(salt), dtype=np.uint64)
+    for name in sorted(frame.columns):
+        state = _mix(state ^ _mix(_values(frame[name]) + _text_hash(name)))
+    return np.asarray(state >> np.uint64(11), dtype=np.float64) / float(2**53)
+
+
+def _values(series: pl.Series) -> NDArray[np.uint64]:
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        numbers = series.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
+        numbers = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, one zero
+        return np.ascontiguousarray(numbers).view(np.uint64)
+    texts = series.cast(pl.String).fill_null("\0")
+    distinct = texts.unique().sort()
+    known: dict[Any, int] = {text: int(_text_hash(text)) for text in distinct.to_list()}
+    return np.fromiter((known[text] for text in texts.to_list()), dtype=np.uint64, count=len(texts))
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014)."""
+    values = values + _GOLDEN
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = values ^ (values >> np.uint64(31))
+    return mixed
+
+
+def _text_hash(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big"))

@@ -1,0 +1,312 @@
+"""A little world for planning: it does what a plan says, as the API server would, and lets tests play the kubelet.
+
+It keeps a transcript: one line per write and per event, which golden tests compare.
+"""
+
+import copy
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stationkeeper.api.base import sha256
+from stationkeeper.api.model import TrainingOutcome, Verdict, WindowVerdict
+from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
+from stationkeeper.control.planning import Observed, Plan, Settings, plan_model
+
+Object = dict[str, Any]
+START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+SETTINGS = Settings(workloads_image="stationkeeper/workloads:test", drain_seconds=30)
+
+
+def digest(text: str) -> str:
+    return sha256(text.encode())
+
+
+def model(name: str = "flights", **training: Any) -> Object:
+    """A valid Model, as the API server would default it."""
+    return {
+        "apiVersion": "stationkeeper.dev/v1alpha1",
+        "kind": "Model",
+        "metadata": {
+            "name": name,
+            "namespace": "ops",
+            "uid": "model-uid",
+            "generation": 1,
+            "labels": {"team": "ops"},
+            "creationTimestamp": "2026-01-05T12:00:00Z",
+        },
+        "spec": {
+            "storage": {"uri": "s3://models/flights", "endpointURL": "http://s3:7070", "secretName": "s3-credentials"},
+            "serving": {"replicas": 2},
+            "training": {
+                "estimator": {"class": "sklearn.ensemble.HistGradientBoostingClassifier", "params": {"max_iter": 100}},
+                "data": {"uri": "s3://data/flights/", "target": "late", "timestamp": "departed_at"},
+                "evaluation": {"gates": [{"metric": "roc_auc", "min": 0.6, "maxDrop": 0.01}]},
+                **training,
+            },
+            "retraining": {"cooldown": "1h"},
+        },
+    }
+
+
+def policy(**spec: Any) -> Object:
+    """A policy that watches the model, one window of a minute after the other."""
+    return {
+        "apiVersion": "stationkeeper.dev/v1alpha1",
+        "kind": "DriftPolicy",
+        "metadata": {"name": "watch", "namespace": "ops", "uid": "policy-uid", "generation": 1},
+        "spec": {"modelRef": {"name": "flights"}, "schedule": "* * * * *", "window": "1m", **spec},
+    }
+
+
+class World:
+    """State of one namespace with one Model, and the writes that brought it there."""
+
+    def __init__(self, model_object: Object | None = None, policies: tuple[Object, ...] = ()) -> None:
+        self.now = START
+        self.model = copy.deepcopy(model_object or model())
+        self.policies = list(policies)
+        self.objects: dict[tuple[str, str], Object] = {}
+        self.transcript: list[str] = []
+        self._uids = itertools.count(1)
+        self.settings = SETTINGS
+
+    # -- what planning sees ------------------------------------------------------------------------------------------
+
+    def kind(self, kind: str) -> tuple[Object, ...]:
+        return tuple(copy.deepcopy(obj) for (k, _), obj in sorted(self.objects.items()) if k == kind)
+
+    def observed(self) -> Observed:
+        return Observed(
+            model=copy.deepcopy(self.model),
+            policies=tuple(self.policies),
+            revisions=self.kind("ModelRevision"),
+            deployments=self.kind("Deployment"),
+            services=self.kind("Service"),
+            cronjobs=self.kind("CronJob"),
+            jobs=self.kind("Job"),
+            pods=self.kind("Pod"),
+        )
+
+    # -- what the operator does --------------------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        return plan_model(self.observed(), self.now, self.settings)
+
+    def step(self, crash_after: int | None = None) -> Plan:
+        """One reconcile; `crash_after` writes the operator dies."""
+        plan = self.plan()
+        writes: list[tuple[str, Any]] = [("apply", obj) for obj in plan.apply] + [("delete", ref) for ref in plan.delete]
+        if plan.status is not None:
+            writes.insert(0 if plan.status_first else len(writes), ("status", plan.status))
+        done = writes if crash_after is None else writes[:crash_after]
+        for verb, what in done:
+            getattr(self, f"_{verb}")(what)
+        if crash_after is None:
+            self.transcript += [f"  event {e.type} {e.reason}: {e.message}" for e in plan.events]
+        return plan
+
+    def settle(self, limit: int = 12) -> None:
+        """Reconcile until nothing changes any more."""
+        for _ in range(limit):
+            before = (copy.deepcopy(self.objects), copy.deepcopy(self.model.get("status")))
+            self.step()
+            if before == (self.objects, self.model.get("status")):
+                return
+        raise AssertionError(f"no rest after {limit} reconciles:\n" + "\n".join(self.transcript[-20:]))
+
+    def _status(self, status: Object) -> None:
+        if status != self.model.get("status"):
+            self.model["status"] = copy.deepcopy(status)
+
+    def _apply(self, obj: Object) -> None:
+        key = (obj["kind"], obj["metadata"]["name"])
+        live = self.objects.get(key)
+        merged = copy.deepcopy(obj)
+        if live is None:
+            merged["metadata"] |= {"uid": f"uid-{next(self._uids)}", "generation": 1}
+            self.transcript.append(f"  create {key[0]} {key[1]}{_detail(obj)}")
+        else:
+            if live["spec"] == obj["spec"]:
+                return
+            merged["metadata"] |= {"uid": live["metadata"]["uid"], "generation": live["metadata"]["generation"] + 1}
+            if "status" in live:
+                merged["status"] = live["status"]
+            self.transcript.append(f"  update {key[0]} {key[1]}{_detail(obj)}")
+        self.objects[key] = merged
+
+    def _delete(self, ref: Any) -> None:
+        obj = self.objects.get((ref.kind, ref.name))
+        if obj and obj["metadata"]["uid"] == ref.uid:
+            self.remove(obj)
+            self.transcript.append(f"  delete {ref.kind} {ref.name}")
+
+    def remove(self, obj: Object) -> None:
+        """Garbage collection: the object and what it controls."""
+        uid = obj["metadata"]["uid"]
+        self.objects.pop((obj["kind"], obj["metadata"]["name"]), None)
+        for child in [o for o in self.objects.values() if o["metadata"].get("ownerReferences", [{}])[0].get("uid") == uid]:
+            self.remove(child)
+
+    # -- what the cluster does ---------------------------------------------------------------------------------------
+
+    def say(self, line: str) -> None:
+        self.transcript.append(f"{(self.now - START).total_seconds():>6.0f}s {line}")
+
+    def advance(self, **delta: float) -> None:
+        self.now += timedelta(**delta)
+
+    def edit(self, line: str) -> None:
+        """A person changed the spec."""
+        self.model["metadata"]["generation"] += 1
+        self.say(line)
+
+    def ready(self, number: int, pods: int | None = None) -> None:
+        """The Deployment of a revision gets its pods ready."""
+        for obj in self.objects.values():
+            if obj["kind"] == "Deployment" and obj["metadata"]["labels"]["stationkeeper.dev/revision"] == str(number):
+                count = obj["spec"]["replicas"] if pods is None else pods
+                obj["status"] = {
+                    "observedGeneration": obj["metadata"]["generation"],
+                    "replicas": obj["spec"]["replicas"],
+                    "updatedReplicas": count,
+                    "readyReplicas": count,
+                }
+        self.say(f"revision {number} has its pods ready")
+
+    def training_job(self) -> Object:
+        """The newest training Job."""
+        jobs = [o for o in self.objects.values() if o["kind"] == "Job" and "-train-" in o["metadata"]["name"]]
+        return max(jobs, key=lambda job: int(job["metadata"]["uid"].removeprefix("uid-")))
+
+    def finish_training(
+        self, outcome: TrainingOutcome, reason: str, message: str = "", exit_code: int = 0, **fields: Any
+    ) -> None:
+        """The pod of the training Job ends with this summary."""
+        job = self.training_job()
+        episode = self.model["status"]["episode"]
+        summary = TrainingSummary(
+            episode=episode["id"],
+            attempt=episode["attempt"],
+            outcome=outcome,
+            reason=reason,
+            message=message or reason,
+            finished_at=self.now,
+            **fields,
+        )
+        self.pod(job, "evaluate-and-publish", summary.encode().decode(), exit_code)
+        condition = {"type": "Failed" if exit_code else "Complete", "status": "True", "reason": "PodFailurePolicy"}
+        job["status"] = {"conditions": [condition]}
+        self.say(f"training ends: {outcome} ({reason})")
+
+    def publish(self, text: str) -> str:
+        """The training publishes a revision with the digest of this text."""
+        revision = self.model["status"]["episode"]["revision"]
+        self.finish_training(
+            TrainingOutcome.PUBLISHED,
+            "GatesPassed",
+            "all gates passed",
+            digest=digest(text),
+            manifest_uri=f"s3://models/flights/manifests/{digest(text)[7:]}.json",
+            revision=revision,
+            data_digest=digest("data"),
+            metrics={"roc_auc": 0.7},
+        )
+        return digest(text)
+
+    def pod(self, owner: Object, container: str, message: str, exit_code: int = 0, **labels: str) -> None:
+        """A pod of a Job or Deployment whose container ended with this message."""
+        number = next(self._uids)
+        state = {"terminated": {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed", "message": message}}
+        self.objects[("Pod", f"pod-{number}")] = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"pod-{number}",
+                "namespace": "ops",
+                "uid": f"uid-{number}",
+                "labels": labels,
+                "ownerReferences": [{"uid": owner["metadata"]["uid"], "controller": True}],
+                "creationTimestamp": self.now.isoformat(),
+            },
+            "status": {"containerStatuses": [{"name": container, "state": state}]},
+        }
+
+    def crash_pod(self, number: int, failure: FailureSummary, exit_code: int) -> None:
+        """A serving pod of this revision ended with a failure."""
+        deployment = next(
+            o
+            for o in self.objects.values()
+            if o["kind"] == "Deployment" and o["metadata"]["labels"]["stationkeeper.dev/revision"] == str(number)
+        )
+        self.pod(deployment, "serve", failure.encode().decode(), exit_code, **{"stationkeeper.dev/revision": str(number)})
+        self.say(f"a pod of revision {number} ends: {failure.reason}")
+
+    def check(self, *windows: tuple[str, str, str]) -> None:
+        """One drift check reports windows of (data, features, predictions), one a minute up to now."""
+        cronjob = next(o for o in self.objects.values() if o["kind"] == "CronJob")
+        status = self.model["status"]
+        end = self.now.replace(second=0, microsecond=0)
+        reported = []
+        for index, (data, features, predictions) in enumerate(windows):
+            start = end - timedelta(minutes=len(windows) - index)
+            reported.append(
+                WindowVerdict(
+                    start=start,
+                    end=start + timedelta(minutes=1),
+                    data=Verdict(data),
+                    features=Verdict(features),
+                    predictions=Verdict(predictions),
+                    rows=1000,
+                    message=f"data {data}, features {features}",
+                )
+            )
+        summary = CheckSummary(
+            policy_uid="policy-uid",
+            policy_digest=status["checks"][0]["policyDigest"],
+            revision_digest=status["serving"]["digest"],
+            windows=reported,
+            report="s3://models/flights/checks/newest.json",
+        )
+        number = next(self._uids)
+        job: Object = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": f"check-{number}",
+                "namespace": "ops",
+                "uid": f"uid-{number}",
+                "ownerReferences": [{"uid": cronjob["metadata"]["uid"], "controller": True}],
+            },
+            "spec": {},
+        }
+        self.objects[("Job", f"check-{number}")] = job
+        self.pod(job, "check-drift", summary.encode().decode())
+        self.say("drift check reports " + ", ".join("/".join(window) for window in windows))
+
+    # -- what tests ask ----------------------------------------------------------------------------------------------
+
+    def condition(self, type_: str) -> Object:
+        conditions: list[Object] = self.model["status"]["conditions"]
+        return next(c for c in conditions if c["type"] == type_)
+
+    def serve_first(self) -> None:
+        """Up to revision 1 serving."""
+        self.settle()
+        self.advance(seconds=60)
+        self.publish("first")
+        self.settle()
+        self.advance(seconds=10)
+        self.ready(1)
+        self.settle()
+        self.advance(seconds=60)
+        self.settle()
+
+
+def _detail(obj: Object) -> str:
+    spec = obj.get("spec", {})
+    if obj["kind"] == "Deployment":
+        return f" replicas={spec['replicas']}"
+    if obj["kind"] == "Service":
+        return f" -> revision {spec['selector']['stationkeeper.dev/revision']}"
+    return ""
