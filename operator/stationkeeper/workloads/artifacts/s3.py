@@ -17,6 +17,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ResponseStreamingError,
 )
+from botocore.exceptions import ConnectionError as ConnectError
 from botocore.exceptions import HTTPClientError as TransportError
 from urllib3.exceptions import HTTPError
 
@@ -172,7 +173,7 @@ class S3Store:
             raise StoreDenied(
                 f"{where}: no credentials; name a Secret with {ENV_ACCESS_KEY} and {ENV_SECRET_KEY} in spec.storage.secretName"
             ) from error
-        except (TransportError, IncompleteReadError, ResponseStreamingError, HTTPError, OSError) as error:
+        except (ConnectError, TransportError, IncompleteReadError, ResponseStreamingError, HTTPError, OSError) as error:
             if isinstance(error, OSError) and error.filename is not None:
                 raise  # a local file, not the server
             raise StoreUnavailable(f"{where}: {error}; check spec.storage.endpointURL and that the server runs") from error

@@ -8,6 +8,7 @@ from typing import Final
 
 TRUSTED: Final = frozenset(
     {
+        "numpy.dtype",  # skops stores it as an empty array and reads that without pickle
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",

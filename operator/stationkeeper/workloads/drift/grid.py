@@ -32,7 +32,8 @@ def codes(values: NDArray[Any], center: NDArray[Any] | float, inverse: NDArray[A
     with np.errstate(over="ignore", invalid="ignore"):
         z = np.subtract(values, center, dtype=np.float64)
         z *= inverse
-        return z.astype(np.float32).view(np.uint16)[..., _HIGH_WORD]
+        cells: NDArray[np.uint16] = z.astype(np.float32).view(np.uint16)[..., _HIGH_WORD]
+    return cells
 
 
 def table(edges: Ints, top: int) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from stationkeeper.workloads.artifacts.columns import from_frame
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.drift import grid
 from stationkeeper.workloads.drift.grid import Ints
-from stationkeeper.workloads.drift.variation import Variation, variations
+from stationkeeper.workloads.drift.variation import Group, Indexed, Variation, variations
 
 BINS: Final = 64
 MAX_CATEGORIES: Final = 254
@@ -111,7 +111,8 @@ class CategoricalReference(Tolerant):
         return np.fromiter((lookup.get(v, other) for v in values.tolist()), dtype=np.int64, count=len(values))
 
 
-Reference = Annotated[NumericReference | CategoricalReference, Field(discriminator="kind")]
+AnyReference = NumericReference | CategoricalReference
+Reference = Annotated[AnyReference, Field(discriminator="kind")]
 
 
 class ReferenceProfile(Tolerant):
@@ -133,6 +134,12 @@ class ReferenceProfile(Tolerant):
             if len({column.name for column in columns}) != len(columns):
                 raise ValueError("a column appears twice")
         return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ReferenceProfile) and self.encoded == other.encoded
+
+    def __hash__(self) -> int:
+        return hash(self.encoded)
 
     @cached_property
     def encoded(self) -> bytes:
@@ -197,30 +204,25 @@ def build_reference(
     outputs = [_reference(name, values, None) for name, values in sorted(predictions.items())]
     if len({len(values) for values in predictions.values()}) > 1:
         raise ValueError("predictions must have the same length")
-    groups = (
-        (inputs, [columns[c.name] for c in inputs], timestamps),
-        (outputs, [predictions[c.name] for c in outputs], prediction_timestamps),
-    )
+    variation: dict[str, Group] = {}
+    if timestamps is not None:
+        variation["features"] = _indexed(inputs, columns), timestamps
+    if prediction_timestamps is not None:
+        variation["predictions"] = _indexed(outputs, predictions), prediction_timestamps
     return ReferenceProfile(
         rows=frame.height,
         prediction_rows=len(next(iter(predictions.values()), ())),
         features=inputs,
         predictions=outputs,
-        variation=variations(
-            [
-                ([(c.name, c.kind, c.vector, c.index(_values(c.kind, v))) for c, v in zip(group, values, strict=True)], times)
-                for group, values, times in groups
-                if times is not None
-            ]
-        ),
+        variation=variations(variation),
     )
 
 
-def _values(kind: str, values: Array) -> Array:
-    return values if kind == "numeric" else np.asarray(values, dtype=object)
+def _indexed(group: Sequence[AnyReference], values: Mapping[str, Array]) -> list[Indexed]:
+    return [(column.name, column.kind, column.vector, column.index(values[column.name])) for column in group]
 
 
-def _reference(name: str, values: Array, kind: ColumnKind | None) -> NumericReference | CategoricalReference:
+def _reference(name: str, values: Array, kind: ColumnKind | None) -> AnyReference:
     if kind is ColumnKind.NUMERIC or (kind is None and np.asarray(values).dtype.kind in "fiu"):
         return _numeric(name, np.asarray(values, dtype=np.float64))
     # Booleans and class labels name no person, however rare.

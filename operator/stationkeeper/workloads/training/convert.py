@@ -33,7 +33,7 @@ def convert(pipeline: Pipeline, task: Task, data: ModelInput) -> bytes | None:
         inputs.append((INPUT_NUMERIC, FloatTensorType([None, data.numeric.shape[1]])))
     if data.text.shape[1]:
         inputs.append((INPUT_TEXT, StringTensorType([None, data.text.shape[1]])))
-    options = None if task is Task.REGRESSION else {id(pipeline): {"zipmap": False}}
+    options = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
     try:
         with _integers_for_booleans(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -78,12 +78,13 @@ def difference(ours: Predictions, theirs: Predictions) -> str | None:
     if (ours.probabilities is None) != (theirs.probabilities is None):
         return "only one gives probabilities"
     if ours.values is not None and theirs.values is not None:
-        return _share("values", np.abs(ours.values - theirs.values) <= VALUE_TOLERANCE * np.maximum(1, np.abs(ours.values)))
+        near = np.abs(ours.values - theirs.values) <= VALUE_TOLERANCE * np.maximum(1, np.abs(ours.values))
+        return _share("values", np.asarray(near))
     assert ours.labels is not None
     assert theirs.labels is not None
     decided = np.ones(len(ours.labels), dtype=bool)
     if ours.probabilities is not None and theirs.probabilities is not None:
-        near = (np.abs(ours.probabilities - theirs.probabilities) <= PROBABILITY_TOLERANCE).all(axis=1)
+        near = np.asarray((np.abs(ours.probabilities - theirs.probabilities) <= PROBABILITY_TOLERANCE).all(axis=1))
         if said := _share("probabilities", near):
             return said
         top = np.sort(ours.probabilities, axis=1)

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 from sklearn.base import is_classifier
-from sklearn.utils import InvalidParameterError  # type: ignore[attr-defined, unused-ignore]
 from sklearn.utils.discovery import all_estimators
 
 from stationkeeper.api.model import Estimator
@@ -41,7 +40,7 @@ def build(spec: Estimator, seed: int) -> Any:
         estimator.set_params(**params)
         # Checks each value against scikit-learn's own declaration; private, yet the only check before fit.
         estimator._validate_params()
-    except (InvalidParameterError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise invalid("InvalidParameters", f"{spec.class_}: {error}"[:900]) from error
     return estimator
 
@@ -64,12 +63,12 @@ def _resolve(path: str) -> type:
     found: type = known[name]
     # The module is imported only to see that it is where the class is public, and only within scikit-learn.
     try:
-        public: Any = getattr(importlib.import_module(module), name, None) if module.startswith("sklearn.") else None
+        public = getattr(importlib.import_module(module), name, None) if module.startswith("sklearn.") else None
     except ImportError:
         public = None
     if public is not found:
         raise invalid("UnknownEstimator", f"{path} does not exist; {name} is {found.__module__.split('._')[0]}.{name}")
-    return found
+    return found  # type: ignore[no-any-return, unused-ignore]
 
 
 def _unknown(path: str, name: str) -> AttemptEnded:

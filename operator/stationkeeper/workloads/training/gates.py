@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ MIN_ROWS: Final = 30  # positives, negatives, or rows of a regression
 Verdict = Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity, so that what was measured is remembered
 class Bench:
     """Rows that judge, the answers to them, and how to resample them."""
 
@@ -35,6 +36,7 @@ class Bench:
         counts = np.sort(np.bincount(truth.astype(np.int64), minlength=2))[::-1]
         return bool(counts[1] >= MIN_ROWS)
 
+    @cached_property
     def resamples(self) -> list[bootstrap.Weights]:
         """The resamples that every statistic of this bench shares."""
         strata = np.zeros(len(self.challenger.truth), np.int64) if self.task is Task.REGRESSION else self.challenger.truth
@@ -50,17 +52,19 @@ class Comparison:
     drop: Score  # champion - challenger
 
 
+@lru_cache(maxsize=64)
 def measure(bench: Bench, metric: str) -> Score:
     """The challenger's score with its interval."""
     point = _point(bench.challenger, metric)
-    low, high = _spread([_resampled(bench.challenger, metric, w) for w in bench.resamples()])
+    low, high = _spread([_resampled(bench.challenger, metric, w) for w in bench.resamples])
     return Score(value=point, low=low, high=high)
 
 
+@lru_cache(maxsize=64)
 def compare(bench: Bench, metric: str) -> Comparison:
     """Both scores, and the paired interval of their difference."""
     assert bench.champion is not None
-    weights = bench.resamples()
+    weights = bench.resamples
     ours = np.array([_resampled(bench.challenger, metric, w) for w in weights])
     theirs = np.array([_resampled(bench.champion, metric, w) for w in weights])
     scores = [(_point(bench.challenger, metric), ours), (_point(bench.champion, metric), theirs)]

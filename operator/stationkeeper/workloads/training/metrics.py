@@ -77,6 +77,7 @@ class Answers:
         self.truth = truth
         self._estimator = estimator
         self._ranks: tuple[NDArray[np.intp], int] | None = None
+        self._by_row: dict[str, NDArray[np.float64] | None] = {}
 
     @classmethod
     def of_values(cls, values: NDArray[np.float64], truth: NDArray[np.float64]) -> Self:
@@ -118,7 +119,16 @@ class Answers:
         """The score when row i occurs `weights[i]` times."""
         if metric == "roc_auc" and isinstance(self._estimator, _StoredProbabilities):
             return self._auc(weights)  # sorting anew for each resample would take minutes
+        losses = self._losses(metric)
+        if losses is not None:
+            return float(weights @ losses / weights.sum())
         return self.score(metric, np.repeat(self.rows, weights))
+
+    def _losses(self, metric: str) -> NDArray[np.float64] | None:
+        """Scores of single rows, for metrics that are their mean."""
+        if metric not in self._by_row:
+            self._by_row[metric] = _row_scores(metric, self._estimator, self.truth)
+        return self._by_row[metric]
 
     def _auc(self, weights: NDArray[np.int64]) -> float:
         """Share of pairs (positive, negative) that are in order, ties counting half (Mann and Whitney, 1947)."""
@@ -131,6 +141,19 @@ class Answers:
         pairs = positives.sum() * negatives.sum()
         below = np.cumsum(negatives) - negatives / 2
         return float((positives * below).sum() / pairs) if pairs else float("nan")
+
+
+def _row_scores(metric: str, estimator: Any, truth: NDArray[Any]) -> NDArray[np.float64] | None:
+    if metric == "accuracy":
+        return np.asarray(estimator.answers == truth, dtype=np.float64)
+    if metric == "neg_mean_absolute_error":
+        return np.asarray(-np.abs(estimator.answers - truth))
+    if metric == "neg_mean_squared_error":
+        return np.asarray(-np.square(estimator.answers - truth))
+    if metric == "neg_log_loss" and isinstance(estimator, _StoredProbabilities):
+        likely = estimator.probabilities[np.arange(len(truth)), truth]
+        return np.asarray(np.log(np.clip(likely, np.finfo(np.float64).eps, 1.0)))
+    return None
 
 
 def _normal(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -155,7 +155,7 @@ def _write(
     names = [feature.name for feature in features]
     time = [data.timestamp] if data.timestamp else []
     known = [column.name for column in champion.features] if champion else []
-    rows = rows.select(dict.fromkeys([*names, *(n for n in known if n in rows.columns), data.target, *time]))
+    rows = rows.select(list(dict.fromkeys([*names, *(n for n in known if n in rows.columns), data.target, *time])))
     train, holdout = split(
         rows, data.timestamp, config.training.evaluation.holdout.fraction, config.model.uid, [*names, data.target]
     )

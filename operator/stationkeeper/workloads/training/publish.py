@@ -148,9 +148,19 @@ def _files(
         predictor, form = faster, "onnx"
         files[FILE_ONNX] = converted
     files[FILE_GOLDEN] = _golden(config, meaning, rows, predictor).encode()
-    profile = build_reference(rows, list(meaning.features), watched(meaning, judged))
+    profile = build_reference(
+        rows,
+        meaning.features,
+        watched(meaning, judged),
+        timestamps=_times(rows, meaning),
+        prediction_timestamps=_times(holdout, meaning),
+    )
     files[FILE_REFERENCE] = profile.encode()
     return files, form
+
+
+def _times(rows: pl.DataFrame, meaning: Schema) -> NDArray[Any] | None:
+    return rows[meaning.timestamp].dt.replace_time_zone(None).to_numpy() if meaning.timestamp else None
 
 
 def _parity(draft: Manifest, converted: bytes, ours: SklearnPredictor, holdout: pl.DataFrame) -> OnnxPredictor | None:

@@ -36,6 +36,9 @@ def columns_of(path: Path, data: Data) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise invalid("DuplicateColumn", f"{path.name} has the column {twice[0]!r} twice; name each column once")
+    pattern = next((name for name in names if name == "*" or (name.startswith("^") and name.endswith("$"))), None)
+    if pattern is not None:  # Polars would take it for a pattern and select other columns
+        raise invalid("MalformedData", f"{path.name} has a column named {pattern[:100]!r}; rename it")
     return names
 
 

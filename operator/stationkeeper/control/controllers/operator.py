@@ -1,0 +1,198 @@
+"""The operator as a whole: lead, list, watch, work, resync; end cleanly, or at once when leadership is lost."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+from stationkeeper.control.controllers.events import Recorder
+from stationkeeper.control.controllers.health import HealthServer
+from stationkeeper.control.controllers.informer import Informer
+from stationkeeper.control.controllers.keys import Key
+from stationkeeper.control.controllers.leader import Leader, LeaseLostError
+from stationkeeper.control.controllers.queue import WorkQueue
+from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler, StaleError
+from stationkeeper.control.controllers.settings import OperatorSettings
+from stationkeeper.control.kube.errors import ApiError, RetriableError
+from stationkeeper.control.kube.gateway import Gateway
+from stationkeeper.control.kube.kinds import WATCHED
+from stationkeeper.control.kube.store import Store
+from stationkeeper.control.kube.transport import KubernetesTransport
+from stationkeeper.control.planning import Settings
+
+logger = logging.getLogger(__name__)
+_RECONCILE_SECONDS = 60.0
+
+
+class Operator:
+    """Everything that runs in the operator's process."""
+
+    def __init__(self, settings: OperatorSettings, gateway: Gateway) -> None:
+        self.settings, self.gateway = settings, gateway
+        self.store = Store()
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.informer = Informer(self.store, self.queue.add, settings.namespaces)
+        planning = Settings(
+            workloads_image=settings.workloads_image,
+            image_pull_policy=settings.image_pull_policy,
+            drain_seconds=settings.drain_seconds,
+        )
+        self.reconciler = Reconciler(self.store, gateway, Recorder(gateway, settings.identity), planning)
+        self.leader = Leader(gateway, settings.lease_namespace, settings.identity)
+        self.leading = False
+        self.filled = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Run until told to stop (0) or until something that must not end has ended (1)."""
+        health = HealthServer(self.settings.health_port, self.unhealthy, self.unready)
+        await health.start()
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            if self.settings.leader_election and not await _first(self.leader.acquire(), stopping):
+                return 0
+            self.leading = True
+            if not await _first(self.fill(), stopping):
+                return 0
+            self._start()
+            done, _ = await asyncio.wait([stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            return _verdict(stopping, done)
+        finally:
+            await self._end(stopping)
+            await health.stop()
+
+    def _start(self) -> None:
+        loops = [self.informer.run(), self.queue.run_timer(), self._resync()]
+        if self.settings.leader_election:
+            loops.append(self.leader.hold())
+        loops += [self._work() for _ in range(self.settings.workers)]
+        self._tasks = [asyncio.ensure_future(loop) for loop in loops]
+        logger.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
+
+    async def _end(self, stopping: asyncio.Future[Any]) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        stopping.cancel()
+        if self.settings.leader_election and self.leading:
+            await self.leader.release()
+
+    async def fill(self) -> None:
+        """List every kind until all answer (the CRDs may come after the operator), and look at everything."""
+        delay = 1.0
+        while True:
+            try:
+                await self.resync()
+                self.filled = True
+                return
+            except ApiError as error:
+                logger.warning("cannot list yet: %s", error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 10.0)
+
+    async def resync(self) -> None:
+        """Make the store what the cluster is, and look at every Model and policy."""
+        namespaces: Sequence[str | None] = self.settings.namespaces or (None,)
+        for kind in WATCHED:
+            for namespace in namespaces:
+                listing = await self.gateway.list(kind, namespace)
+                scope = (namespace,) if namespace else ()
+                self.store.replace(kind.kind, listing.items, listing.resource_version, scope)
+        for kind_name in ("Model", "DriftPolicy"):
+            for obj in self.store.all(kind_name):
+                self.queue.add(Key(kind_name, obj["metadata"]["namespace"], obj["metadata"]["name"]))
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync_seconds)
+            try:
+                await self.resync()
+            except ApiError as error:
+                logger.warning("resync failed, the next one will do: %s", error)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._handle(key)
+            finally:
+                self.queue.done(key)
+
+    async def _handle(self, key: Key) -> None:
+        extra = {"key": f"{key.kind.lower()}/{key.namespace}/{key.name}"}
+        try:
+            async with asyncio.timeout(_RECONCILE_SECONDS):
+                again = await self.reconciler.reconcile(key)
+        except StaleError as error:
+            logger.debug("looked at something old: %s", error, extra=extra)
+            self.queue.add_after(key, 0.05)
+        except (RetriableError, TimeoutError) as error:
+            delay = self.queue.failed(key)
+            logger.warning("tried again in %.0f s: %s", delay, error or "the deadline passed", extra=extra)
+            RECONCILES.labels(key.kind, "retried").inc()
+        except ApiError as error:
+            delay = self.queue.failed(key)
+            logger.error("refused by the API server, tried again in %.0f s: %s", delay, error, extra=extra)
+            RECONCILES.labels(key.kind, "refused").inc()
+        except Exception:
+            self.queue.failed(key)
+            logger.exception("a bug: this key could not be reconciled", extra=extra)
+            RECONCILES.labels(key.kind, "crashed").inc()
+        else:
+            self.queue.succeeded(key)
+            if again is not None:
+                self.queue.add_after(key, again)
+
+    def unhealthy(self) -> str:
+        """What is broken beyond repair, or nothing."""
+        return "a worker has ended" if any(task.done() for task in self._tasks) else ""
+
+    def unready(self) -> str:
+        """Why this process does not do its work; a stand-by is ready, for it can take over."""
+        if not self.leading:
+            return ""
+        if not self.filled:
+            return "the store is not filled yet"
+        return "" if self.informer.healthy else "the watches are down"
+
+
+async def _first(work: Coroutine[Any, Any, None], stopping: asyncio.Future[Any]) -> bool:
+    """Do this work unless told to stop first. Returns whether it was done."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return False
+
+
+def _verdict(stopping: asyncio.Future[Any], done: Iterable[asyncio.Future[Any]]) -> int:
+    for task in done:
+        if task is stopping:
+            continue
+        error = task.exception()
+        if isinstance(error, LeaseLostError):
+            logger.error("%s; ending, for two must never work", error)
+        else:
+            logger.error("a part of the operator ended", exc_info=error)
+        return 1
+    logger.info("told to stop")
+    return 0
+
+
+async def main(settings: OperatorSettings) -> int:
+    """Run the operator until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gateway = Gateway(await KubernetesTransport.connect(), settings.qps, settings.burst)
+    try:
+        return await Operator(settings, gateway).run(stop)
+    finally:
+        await gateway.close()

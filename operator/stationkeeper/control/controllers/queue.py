@@ -1,0 +1,97 @@
+"""The work queue: each key once, one worker at a time for a key, failures after a growing distance (client-go's rules)."""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter, Gauge
+
+K = TypeVar("K", bound=Hashable)
+DEPTH = Gauge("stationkeeper_queue_depth", "Keys that wait for a worker.")
+RETRIES = Counter("stationkeeper_queue_retries", "Reconciles that are tried again after a failure.")
+
+
+class WorkQueue(Generic[K]):
+    """Keys that somebody should look at.
+
+    A key that is added while it is worked on is worked on again afterwards. A key that is added twice for later keeps
+    the earlier time.
+    """
+
+    def __init__(self, base: float = 0.5, most: float = 120.0) -> None:
+        self._base, self._most = base, most  # seconds
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._waiting: set[K] = set()  # in _ready
+        self._working: set[K] = set()
+        self._again: set[K] = set()  # added while worked on
+        self._failures: dict[K, int] = {}
+        self._later: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._order = itertools.count()
+        self._wake = asyncio.Event()
+
+    def add(self, key: K) -> None:
+        """Look at this key as soon as a worker is free."""
+        self._due.pop(key, None)
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+            DEPTH.set(self._ready.qsize())
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Look at this key in so many seconds, or earlier if that was asked for already."""
+        at = asyncio.get_running_loop().time() + seconds
+        if self._due.get(key, at + 1) <= at:
+            return
+        self._due[key] = at
+        heapq.heappush(self._later, (at, next(self._order), key))
+        self._wake.set()
+
+    async def get(self) -> K:
+        """The next key; `done` must follow."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._working.add(key)
+        DEPTH.set(self._ready.qsize())
+        return key
+
+    def done(self, key: K) -> None:
+        """The work on this key is over, for now."""
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def failed(self, key: K) -> float:
+        """Try again later; each failure in a row doubles the distance. Returns the seconds."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        delay: float = min(self._most, self._base * 2 ** min(count, 20)) * random.uniform(0.8, 1.2)
+        RETRIES.inc()
+        self.add_after(key, delay)
+        return delay
+
+    def succeeded(self, key: K) -> None:
+        """Forget the failures of this key."""
+        self._failures.pop(key, None)
+
+    async def run_timer(self) -> None:
+        """Move keys whose time has come into the queue, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            while self._later and self._later[0][0] <= loop.time():
+                at, _, key = heapq.heappop(self._later)
+                if self._due.get(key) == at:  # else it was added since, or for another time
+                    del self._due[key]
+                    self.add(key)
+            timeout = self._later[0][0] - loop.time() if self._later else None
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                continue

@@ -1,0 +1,180 @@
+"""One reconcile: observe from the store, plan (pure), act. The only writer of children and status."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import Counter, Histogram
+
+from stationkeeper.api.base import canonical_json
+from stationkeeper.control.controllers.events import Recorder
+from stationkeeper.control.controllers.keys import Key
+from stationkeeper.control.kube import diff
+from stationkeeper.control.kube.errors import ConflictError
+from stationkeeper.control.kube.gateway import Gateway
+from stationkeeper.control.kube.kinds import kind_of
+from stationkeeper.control.kube.store import Store
+from stationkeeper.control.planning import Observed, Plan, Ref, Settings, plan_model, plan_policy, selects
+
+logger = logging.getLogger(__name__)
+Object = dict[str, Any]
+RECONCILES = Counter("stationkeeper_reconciles", "Reconciles by kind and result.", ["kind", "result"])
+SECONDS = Histogram("stationkeeper_reconcile_seconds", "How long reconciles took.", ["kind"])
+
+
+class StaleError(Exception):
+    """The store was behind the cluster; what was planned from it is not done."""
+
+
+class Reconciler:
+    """Brings what is to what is wanted, one key at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        gateway: Gateway,
+        recorder: Recorder,
+        settings: Settings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store, self._gateway, self._recorder = store, gateway, recorder
+        self._settings, self._clock = settings, clock
+        self._foreign: dict[tuple[str, str], Object] = {}  # Services that have a Model's name and are not ours
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at one Model or DriftPolicy. Returns the seconds after which to look again, if any.
+
+        Raises:
+            ApiError: when a request failed.
+            StaleError: when the store was behind; look again at once.
+        """
+        started = time.monotonic()
+        obj = self._store.get(key.kind, key.namespace, key.name)
+        if obj is None:
+            return None
+        plan = await self._plan_model(key, obj) if key.kind == "Model" else self._plan_policy(key, obj)
+        changed = await self._act(key, obj, plan)
+        RECONCILES.labels(key.kind, "changed" if changed else "unchanged").inc()
+        SECONDS.labels(key.kind).observe(time.monotonic() - started)
+        return plan.requeue_after
+
+    async def _plan_model(self, key: Key, model: Object) -> Plan:
+        foreign = self._foreign.get((key.namespace, key.name))
+        if foreign:  # look again whether it is still there
+            found = await self._gateway.get(kind_of("Service"), key.namespace, key.name)
+            foreign = found if found and not _controlled(found, model) else None
+            self._remember_foreign(key, foreign)
+        return plan_model(self._observe(key, model, foreign), self._clock(), self._settings)
+
+    def _plan_policy(self, key: Key, policy: Object) -> Plan:
+        models = list(self._store.all("Model", key.namespace))
+        return plan_policy(policy, models, self._clock(), self._settings)
+
+    def _observe(self, key: Key, model: Object, foreign: Object | None) -> Observed:
+        def children(kind: str) -> tuple[Object, ...]:
+            return self._store.children(kind, key.namespace, key.name)
+
+        services = children("Service")
+        return Observed(
+            model=model,
+            policies=tuple(p for p in self._store.all("DriftPolicy", key.namespace) if selects(p, model)),
+            revisions=children("ModelRevision"),
+            deployments=children("Deployment"),
+            services=(*services, foreign) if foreign else services,
+            cronjobs=children("CronJob"),
+            jobs=children("Job"),
+            pods=children("Pod"),
+        )
+
+    async def _act(self, key: Key, obj: Object, plan: Plan) -> bool:
+        """Do what the plan says, in its order. Whatever fails here is planned again from what then is."""
+        wanted = [diff.stamped(child) for child in plan.apply]
+        changed = [child for child in wanted if not self._in_sync(child)]
+        if not plan.status_first:
+            await self._check_fresh(obj, changed, plan.delete)
+        wrote = await self._write_status(key, obj, plan.status) if plan.status_first else False
+        for child in changed:
+            await self._apply(key, obj, child)
+        for ref in plan.delete:
+            await self._delete(key, ref)
+        if not plan.status_first:
+            wrote = await self._write_status(key, obj, plan.status)
+        if wrote:
+            for event in plan.events:
+                await self._recorder.record(obj, event)
+        return bool(changed or plan.delete or wrote)
+
+    def _in_sync(self, desired: Object) -> bool:
+        meta = desired["metadata"]
+        live = self._store.get(desired["kind"], meta["namespace"], meta["name"])
+        return live is not None and diff.in_sync(desired, live)
+
+    async def _check_fresh(self, obj: Object, changed: list[Object], deletes: tuple[Ref, ...]) -> None:
+        """Before what cannot be taken back (a Job, a deletion): is the object still the one that was planned for?"""
+        if not deletes and not any(child["kind"] == "Job" for child in changed):
+            return
+        meta = obj["metadata"]
+        live = await self._gateway.get(kind_of(obj), meta["namespace"], meta["name"])
+        if live is None:
+            self._store.remove(obj)
+            raise StaleError("it was deleted")
+        if live["metadata"]["resourceVersion"] != meta["resourceVersion"]:
+            self._store.put({"apiVersion": obj["apiVersion"], "kind": obj["kind"], **live})
+            raise StaleError("it has changed since it was read")
+
+    async def _apply(self, key: Key, owner: Object, child: Object) -> None:
+        meta = child["metadata"]
+        known = self._store.get(child["kind"], meta["namespace"], meta["name"])
+        if known is None and child["kind"] == "Service":
+            # Its name is the Model's own, so somebody else's may be there: it is never adopted.
+            found = await self._gateway.get(kind_of(child), meta["namespace"], meta["name"])
+            if found and not _controlled(found, owner):
+                self._remember_foreign(key, {"apiVersion": "v1", "kind": "Service", **found})
+                raise StaleError("a foreign Service has its name")
+        self._store.put(await self._gateway.apply(child))
+        logger.info("%s %s %s", "updated" if known else "created", child["kind"], meta["name"], extra={"key": _text(key)})
+
+    async def _delete(self, key: Key, ref: Ref) -> None:
+        await self._gateway.delete(kind_of(ref.kind), ref.namespace, ref.name, ref.uid)
+        known = self._store.get(ref.kind, ref.namespace, ref.name)
+        if known and known["metadata"].get("uid") == ref.uid:
+            self._store.remove(known)
+        logger.info("deleted %s %s", ref.kind, ref.name, extra={"key": _text(key)})
+
+    async def _write_status(self, key: Key, obj: Object, status: Object | None) -> bool:
+        if status is None or canonical_json(status) == canonical_json(obj.get("status") or {}):
+            return False
+        try:
+            live = await self._gateway.apply_status(obj, status)
+        except ConflictError as error:
+            raise StaleError("its status was planned for an older version") from error
+        self._store.put(live)
+        logger.info("status: %s", _brief(status), extra={"key": _text(key)})
+        return True
+
+    def _remember_foreign(self, key: Key, service: Object | None) -> None:
+        if service:
+            self._foreign[(key.namespace, key.name)] = service
+        else:
+            self._foreign.pop((key.namespace, key.name), None)
+
+
+def _controlled(obj: Object, owner: Object) -> bool:
+    uid = owner["metadata"].get("uid")
+    return any(ref.get("controller") and ref.get("uid") == uid for ref in obj["metadata"].get("ownerReferences") or [])
+
+
+def _text(key: Key) -> str:
+    return f"{key.kind.lower()}/{key.namespace}/{key.name}"
+
+
+def _brief(status: Object) -> str:
+    """The conditions that tell something, in one line."""
+    told = [
+        c
+        for c in status.get("conditions") or []
+        if c["type"] in ("Ready", "Drifted", "Retraining", "RolloutProgressing", "Stalled")
+    ]
+    return ", ".join(f"{c['type']}={c['status']} ({c['reason']})" for c in told)

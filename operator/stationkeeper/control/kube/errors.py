@@ -1,0 +1,73 @@
+"""What can go wrong with a request to the API server.
+
+ApiError
+├── RetriableError          the same request may succeed later
+│   ├── UnavailableError    no answer, 5xx, or the deadline passed
+│   ├── ThrottledError      429; says when to come back
+│   └── ConflictError       409: what was read is not what is; read again
+└── TerminalError           the same request fails again
+    ├── NotFoundError       404
+    ├── ForbiddenError      401, 403
+    └── InvalidError        400, 422; names the field
+"""
+
+
+class ApiError(Exception):
+    """A request to the API server failed."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RetriableError(ApiError):
+    """The same request may succeed later."""
+
+
+class UnavailableError(RetriableError):
+    """No answer, a server error, or the deadline passed."""
+
+
+class ThrottledError(RetriableError):
+    """The server is busy."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message, 429)
+        self.retry_after = retry_after  # seconds
+
+
+class ConflictError(RetriableError):
+    """The object has changed since it was read, or exists already."""
+
+
+class TerminalError(ApiError):
+    """The same request would fail again."""
+
+
+class NotFoundError(TerminalError):
+    """There is no such object or kind."""
+
+
+class ForbiddenError(TerminalError):
+    """The operator may not do this."""
+
+
+class InvalidError(TerminalError):
+    """The API server refuses the object; the message names the field."""
+
+
+def from_status(status: int, message: str, retry_after: str | None = None) -> ApiError:
+    """The typed error of an HTTP status."""
+    match status:
+        case 404:
+            return NotFoundError(message, status)
+        case 401 | 403:
+            return ForbiddenError(message, status)
+        case 409:
+            return ConflictError(message, status)
+        case 429:
+            return ThrottledError(message, float(retry_after) if retry_after and retry_after.isdigit() else 1.0)
+        case 400 | 405 | 415 | 422:
+            return InvalidError(message, status)
+        case _:
+            return UnavailableError(message, status)

@@ -1,0 +1,124 @@
+"""What the operator knows of the cluster: filled by lists and watches, read by every reconcile.
+
+Objects are projected when they come in: what no decision needs is not kept. An older version never replaces a newer
+one, and what was deleted does not come back through a list that was made before.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from stationkeeper.api.meta import LABEL_MODEL
+
+Object = dict[str, Any]
+Key = tuple[str, str]  # namespace, name
+_TOMBSTONES = 10_000
+_DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
+
+
+def project(obj: Object) -> Object:
+    """The parts of an object that decisions need."""
+    meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    annotations = {key: value for key, value in (meta.get("annotations") or {}).items() if key not in _DROPPED_ANNOTATIONS}
+    if annotations:
+        meta["annotations"] = annotations
+    else:
+        meta.pop("annotations", None)
+    kept: Object = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": meta}
+    if obj.get("kind") == "Pod":
+        status = obj.get("status") or {}
+        names = ("phase", "initContainerStatuses", "containerStatuses")
+        return kept | {"status": {name: status[name] for name in names if name in status}}
+    return kept | {name: obj[name] for name in ("spec", "status") if name in obj}
+
+
+def _version(obj: Object) -> int:
+    text = str(obj["metadata"].get("resourceVersion") or "0")
+    return int(text) if text.isdigit() else 0
+
+
+class Store:
+    """All watched objects, by kind, namespace and name; children by their model too."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[Key, Object]] = defaultdict(dict)
+        self._children: dict[tuple[str, str, str], dict[str, Object]] = defaultdict(dict)
+        self._gone: OrderedDict[str, None] = OrderedDict()  # UIDs of what was deleted
+
+    def put(self, obj: Object) -> None:
+        """Remember an object, unless something newer is known of it."""
+        obj = project(obj)
+        kind, key = obj["kind"], _key(obj)
+        if obj["metadata"].get("uid") in self._gone:
+            return
+        known = self._objects[kind].get(key)
+        if known is not None and _version(known) > _version(obj):
+            return
+        if known is not None:
+            self._forget_child(known)
+        self._objects[kind][key] = obj
+        if model := _model(obj):
+            self._children[(kind, key[0], model)][key[1]] = obj
+
+    def remove(self, obj: Object) -> None:
+        """Forget an object that was deleted."""
+        uid = obj["metadata"].get("uid")
+        if uid:
+            self._gone[uid] = None
+            while len(self._gone) > _TOMBSTONES:
+                self._gone.popitem(last=False)
+        kind, key = obj["kind"], _key(obj)
+        known = self._objects[kind].get(key)
+        if known is not None and known["metadata"].get("uid") == uid:
+            del self._objects[kind][key]
+            self._forget_child(known)
+
+    def replace(self, kind: str, items: Iterable[Object], resource_version: str, namespaces: Iterable[str] = ()) -> None:
+        """Make a whole kind what a list says (of these namespaces, or of all): what vanished unseen is forgotten.
+
+        What came in after the list was made stays.
+        """
+        listed = list(items)
+        keys, made, scope = {_key(item) for item in listed}, int(resource_version or 0), set(namespaces)
+        for key, obj in list(self._objects[kind].items()):
+            in_scope = not scope or key[0] in scope
+            if in_scope and key not in keys and _version(obj) <= made:
+                self.remove(obj)
+        for item in listed:
+            self.put(item)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """One object, or None. Not to be changed by the caller."""
+        return self._objects[kind].get((namespace, name))
+
+    def all(self, kind: str, namespace: str | None = None) -> Iterator[Object]:
+        """All objects of a kind, of one namespace or of all."""
+        for (where, _), obj in list(self._objects[kind].items()):
+            if namespace is None or where == namespace:
+                yield obj
+
+    def children(self, kind: str, namespace: str, model: str) -> tuple[Object, ...]:
+        """The objects of a kind that are labelled as this model's."""
+        return tuple(self._children.get((kind, namespace, model), {}).values())
+
+    def size(self) -> dict[str, int]:
+        """Number of objects by kind."""
+        return {kind: len(objects) for kind, objects in self._objects.items()}
+
+    def _forget_child(self, obj: Object) -> None:
+        key, model = _key(obj), _model(obj)
+        if model:
+            group = (obj["kind"], key[0], model)
+            self._children[group].pop(key[1], None)
+            if not self._children[group]:
+                del self._children[group]
+
+
+def _key(obj: Object) -> Key:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _model(obj: Object) -> str | None:
+    if obj["kind"] in ("Model", "DriftPolicy"):
+        return None
+    return (obj["metadata"].get("labels") or {}).get(LABEL_MODEL)

@@ -1,0 +1,102 @@
+"""The bytes of a profile (`.profile`), version 1. All integers are little-endian and unsigned.
+
+    offset  bytes  what
+    0       4      magic "SKDP"
+    4       1      version, 1
+    5       1      width w of a count: 1, 2, 4 or 8 bytes
+    6       2      zero
+    8       32     SHA-256 of the reference profile
+    40      4      number k of counts
+    44      4      number of bytes of the names
+    48      n      zlib: k counts of w bytes, then the names: a JSON object {unknown column: rows}
+    48+n    32     SHA-256 of all bytes before
+
+The trailer refuses every truncation and every flipped bit; sizes are bounded before anything is unpacked.
+"""
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from stationkeeper.api.base import canonical_json
+from stationkeeper.workloads.artifacts.errors import MalformedArtifact
+from stationkeeper.workloads.drift.grid import Ints
+
+MAGIC: Final = b"SKDP"
+VERSION: Final = 1
+_HEADER: Final = struct.Struct("<4sBBH32sII")
+_TRAILER: Final = 32
+_MAX_NAMES: Final = 64 * 1024  # bytes
+_MAX_ROWS: Final = 2**53
+
+
+def malformed(why: str) -> MalformedArtifact:
+    """The one error of this module."""
+    return MalformedArtifact(f"not a profile of this reference: {why}")
+
+
+def encode(reference_digest: str, vector: Ints, names: Mapping[str, int]) -> bytes:
+    """Pack counts and the rows of unknown columns."""
+    largest = int(vector.max(initial=0))
+    width = next(w for w in (1, 2, 4, 8) if largest < 256**w)
+    text = canonical_json(dict(names))
+    body = vector.astype(f"<u{width}").tobytes() + text
+    digest = bytes.fromhex(reference_digest.removeprefix("sha256:"))
+    head = _HEADER.pack(MAGIC, VERSION, width, 0, digest, vector.size, len(text))
+    data = head + zlib.compress(body, 6)
+    return data + hashlib.sha256(data).digest()
+
+
+def decode(data: bytes, reference_digest: str, size: int, max_names: int) -> tuple[Ints, dict[str, int]]:
+    """Unpack what `encode` packed.
+
+    Raises:
+        MalformedArtifact: when the bytes are damaged, of another version or reference, or not `size` counts.
+    """
+    if len(data) < _HEADER.size + _TRAILER or not data.startswith(MAGIC):
+        raise malformed("it is too short or begins with other bytes")
+    if hashlib.sha256(data[:-_TRAILER]).digest() != data[-_TRAILER:]:
+        raise malformed("its checksum is wrong; it was cut or damaged")
+    _, version, width, _, digest, count, text = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise malformed(f"version {version} is unknown; this reads version {VERSION}")
+    if f"sha256:{digest.hex()}" != reference_digest:
+        raise malformed("it was counted in the bins of another revision")
+    if width not in (1, 2, 4, 8) or count != size or text > _MAX_NAMES:
+        raise malformed("its header does not fit the reference")
+    body = _unpack(data[_HEADER.size : -_TRAILER], width * count + text)
+    return _counts(body[: width * count], width), _names(body[width * count :], max_names)
+
+
+def _unpack(data: bytes, size: int) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        body = inflater.decompress(data, size + 1)  # a bomb stops here
+    except zlib.error as error:
+        raise malformed(f"it does not unpack: {error}") from None
+    if len(body) != size or not inflater.eof or inflater.unused_data:
+        raise malformed("it does not unpack to the size that it says")
+    return body
+
+
+def _counts(data: bytes, width: int) -> Ints:
+    counts = np.frombuffer(data, dtype=f"<u{width}")
+    if counts.size and int(counts.max()) > _MAX_ROWS:
+        raise malformed("a count is beyond any traffic")
+    return counts.astype(np.int64)
+
+
+def _names(data: bytes, max_names: int) -> dict[str, int]:
+    try:
+        names: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        raise malformed("its column names are not JSON") from None
+    fine = isinstance(names, dict) and len(names) <= max_names
+    if not (fine and all(type(rows) is int and 0 <= rows <= _MAX_ROWS for rows in names.values())):
+        raise malformed("its column names are not a small map of rows")
+    return dict(names)

@@ -1,0 +1,80 @@
+"""The profiles of a window from the store, merged; and the reference that they were counted with."""
+
+import logging
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+from stationkeeper.api.manifest import FILE_REFERENCE, Manifest
+from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.blobs import get_blob
+from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
+from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.drift.profile import Profile
+from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.windows import Window
+
+log = logging.getLogger(__name__)
+
+MAX_PROFILE_BYTES: Final = 16 * 2**20
+_NAMED: Final = 3  # damaged files in a message
+
+
+class UnreadableProfiles(Exception):  # noqa: N818 - says what was found
+    """Some profiles of a window cannot be read; the message names them and says what to do."""
+
+
+def load_reference(store: Store, manifest: Manifest) -> ReferenceProfile:
+    """The reference profile of a revision.
+
+    Raises:
+        MalformedArtifact: when the manifest names none, or it cannot be read.
+        DigestMismatch, NotFound: when the store holds another file, or none.
+    """
+    ref = manifest.files.get(FILE_REFERENCE)
+    if ref is None:
+        raise MalformedArtifact(
+            f"revision {manifest.number} has no {FILE_REFERENCE}: there is nothing to compare with; retrain it"
+        )
+    return ReferenceProfile.decode(get_blob(store, ref))
+
+
+class Collector:
+    """The profiles of one revision. Each day is listed once."""
+
+    def __init__(self, store: Store, revision_digest: str, reference: ReferenceProfile) -> None:
+        self._store = store
+        self._digest = revision_digest
+        self._empty = Profile.empty(reference)
+        self._day = lru_cache(maxsize=None)(self._list_day)
+
+    def collect(self, window: Window) -> Profile | None:
+        """The merged profiles of the flush intervals that begin in the window; None when there are none.
+
+        Raises:
+            UnreadableProfiles: when one is damaged or of another revision, with the others' names too.
+        """
+        found = [key for day in window.days() for start, key in self._day(day) if start in window]
+        total, damaged = self._empty.fresh(), []
+        for key in found:
+            try:
+                total = total.merge(self._empty.read(self._store.get(key, max_bytes=MAX_PROFILE_BYTES)))
+            except (MalformedArtifact, NotFound) as error:
+                log.warning("cannot use %s: %s", self._store.uri(key), error)
+                damaged.append(f"{self._store.uri(key)} ({error})")
+        if damaged:
+            more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+            raise UnreadableProfiles(
+                f"{len(damaged)} of {len(found)} profiles cannot be read: {', '.join(damaged[:_NAMED])}{more}; "
+                "restore or remove them, and the report, to judge the window again"
+            )
+        return total if found else None
+
+    def _list_day(self, day: datetime) -> list[tuple[datetime, str]]:
+        entries = []
+        for info in self._store.list(keys.profile_day(self._digest, day)):
+            try:
+                entries.append((keys.slot_start(info.key), info.key))
+            except ValueError:
+                log.warning("%s is not named like a profile; it is ignored", self._store.uri(info.key))
+        return entries

@@ -1,0 +1,257 @@
+"""The profile of traffic: how often each bin of the reference was met.
+
+All counts are one vector of integers, so merging is addition: associative, commutative, and equal to the profile of all rows
+together. `codec` gives it bytes.
+
+    rows | refused rows | extra rows of unnamed columns | bins of each feature | bins of each output |
+    rows refused because a feature was missing, per feature | ... because it had another type, per feature
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stationkeeper.workloads.drift import codec, grid
+from stationkeeper.workloads.drift.grid import Ints
+from stationkeeper.workloads.drift.reference import AnyReference, CategoricalReference, NumericReference, ReferenceProfile
+
+MAX_EXTRA: Final = 32  # names of unknown columns that are kept: callers choose them
+_SMALL_BATCH: Final = 2048  # rows; below, the cost is that of calling numpy, above that of memory
+_CHUNK: Final = 16384  # rows; the intermediate arrays stay in the processor's cache
+_ROWS, _REFUSED, _UNNAMED, _HEAD = 0, 1, 2, 3
+
+Array = NDArray[Any]
+
+
+class _Numeric:
+    """The numeric columns of one group. Small batches are counted as one matrix, large ones column by column."""
+
+    def __init__(self, columns: Sequence[NumericReference], offsets: Sequence[int], total: int) -> None:
+        self._columns = list(zip(columns, offsets, strict=True))
+        self._names = [column.name for column in columns]
+        self._total = total
+        self._center = np.array([[c.center] for c in columns])
+        self._inverse = np.array([[1 / c.scale] for c in columns])
+        self._tables = np.concatenate([c.table for c in columns]) if columns else np.empty(0, np.uint8)
+        self._base = (np.arange(len(columns), dtype=np.int64) * grid.CELLS)[:, None]
+        self._offset = np.array(offsets, dtype=np.int64)[:, None]
+
+    def count(self, values: Mapping[str, Array], rows: int) -> Ints:
+        """Counts of these columns in a vector of the whole profile's length."""
+        if not self._names:
+            return np.zeros(self._total, dtype=np.int64)
+        return self._by_column(values, rows) if rows > _SMALL_BATCH else self._together(values)
+
+    def _together(self, values: Mapping[str, Array]) -> Ints:
+        matrix = np.stack([np.asarray(values[name], dtype=np.float64) for name in self._names])
+        cells = grid.codes(matrix, self._center, self._inverse) + self._base
+        bins = self._tables.take(cells) + self._offset
+        return np.bincount(bins.ravel(), minlength=self._total)
+
+    def _by_column(self, values: Mapping[str, Array], rows: int) -> Ints:
+        counts = np.zeros(self._total, dtype=np.int64)
+        for column, offset in self._columns:
+            array, inverse, span = values[column.name], 1 / column.scale, slice(offset, offset + column.bins)
+            for start in range(0, rows, _CHUNK):
+                bins = column.table.take(grid.codes(array[start : start + _CHUNK], column.center, inverse))
+                counts[span] += np.bincount(bins, minlength=column.bins)
+        return counts
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each count of a reference's profiles is."""
+
+    reference: ReferenceProfile
+
+    @cached_property
+    def spans(self) -> dict[tuple[str, str], slice]:
+        """Bins of each column, by group (`features`, `predictions`) and name."""
+        spans, at = {}, _HEAD
+        for group, column in self.columns:
+            spans[group, column.name] = slice(at, at + column.bins)
+            at += column.bins
+        return spans
+
+    @property
+    def columns(self) -> list[tuple[str, AnyReference]]:
+        """Features, then predictions, with the name of their group."""
+        return [("features", c) for c in self.reference.features] + [("predictions", c) for c in self.reference.predictions]
+
+    @cached_property
+    def bins_end(self) -> int:
+        """End of the bins, where the refused rows of each feature begin."""
+        return max((span.stop for span in self.spans.values()), default=_HEAD)
+
+    @cached_property
+    def size(self) -> int:
+        """Length of the vector."""
+        return self.bins_end + 2 * len(self.reference.features)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Number of each feature."""
+        return {column.name: i for i, column in enumerate(self.reference.features)}
+
+    @cached_property
+    def numeric(self) -> dict[str, _Numeric]:
+        """Counters of the numeric columns by group."""
+        return {group: self._counter(group) for group in ("features", "predictions")}
+
+    def _counter(self, group: str) -> _Numeric:
+        mine = [c for g, c in self.columns if g == group and isinstance(c, NumericReference)]
+        return _Numeric(mine, [self.spans[group, c.name].start for c in mine], self.size)
+
+    @cached_property
+    def categorical(self) -> dict[str, list[CategoricalReference]]:
+        """Categorical columns by group."""
+        return {
+            group: [c for g, c in self.columns if g == group and isinstance(c, CategoricalReference)]
+            for group in ("features", "predictions")
+        }
+
+
+@dataclass
+class Profile:
+    """Counts of traffic against one reference. Not safe for threads: one writer at a time."""
+
+    layout: Layout
+    vector: Ints
+    extra_rows: dict[str, int] = field(default_factory=dict)  # of unknown columns, at most `MAX_EXTRA` names
+
+    @classmethod
+    def empty(cls, reference: ReferenceProfile) -> Self:
+        """The profile of no rows. To make many for one reference, use `fresh` of one: the tables are shared."""
+        layout = Layout(reference)
+        return cls(layout, np.zeros(layout.size, dtype=np.int64))
+
+    def fresh(self) -> "Profile":
+        """An empty profile against the same reference, made in microseconds."""
+        return Profile(self.layout, np.zeros(self.layout.size, dtype=np.int64))
+
+    @property
+    def rows(self) -> int:
+        """Rows that were counted."""
+        return int(self.vector[_ROWS])
+
+    @property
+    def refused_rows(self) -> int:
+        """Rows of requests that serving refused because a column was missing or of another type."""
+        return int(self.vector[_REFUSED])
+
+    @property
+    def unnamed_extra_rows(self) -> int:
+        """Rows with unknown columns beyond those named in `extra_rows`."""
+        return int(self.vector[_UNNAMED])
+
+    def counts(self, group: str, name: str) -> Ints:
+        """Counts of a column in the layout of `reference.vector`; `group` is `features` or `predictions`."""
+        return self.vector[self.layout.spans[group, name]]
+
+    def refused_of(self, name: str) -> tuple[int, int]:
+        """Rows refused because this feature was missing, and because it had another type."""
+        at, features = self.layout.bins_end + self.layout.position[name], len(self.layout.position)
+        return int(self.vector[at]), int(self.vector[at + features])
+
+    def update(self, columns: Mapping[str, Array], predictions: Mapping[str, Array]) -> None:
+        """Count rows that were answered. Names that the reference does not know are ignored.
+
+        Args:
+            columns: every feature. Numeric: floats, NaN for missing. Categorical and boolean: objects, str or None.
+            predictions: every output of the reference, of the same length.
+
+        Raises:
+            ValueError: when a column or output is missing, or lengths differ; nothing is counted then.
+        """
+        rows = self._length({"features": columns, "predictions": predictions})
+        counts = np.zeros(self.layout.size, dtype=np.int64)
+        for group, values in (("features", columns), ("predictions", predictions)):
+            counts += self.layout.numeric[group].count(values, rows)
+            for column in self.layout.categorical[group]:
+                span = self.layout.spans[group, column.name]
+                counts[span] += _tally(column, values[column.name])
+        counts[_ROWS] += rows
+        self.vector += counts
+
+    def _length(self, groups: Mapping[str, Mapping[str, Array]]) -> int:
+        lengths = set()
+        for group, column in self.layout.columns:
+            if column.name not in groups[group]:
+                raise ValueError(f"{group}: {column.name!r} is missing")
+            lengths.add(len(groups[group][column.name]))
+        if len(lengths) > 1:
+            raise ValueError(f"columns have different lengths: {sorted(lengths)}")
+        return lengths.pop() if lengths else 0
+
+    def refused(self, missing_columns: Sequence[str] = (), mismatched_columns: Sequence[str] = (), *, rows: int) -> None:
+        """Count rows of a request that was refused, and the columns at fault; unknown names count as rows only."""
+        at, features = self.layout.bins_end, len(self.layout.position)
+        self.vector[_REFUSED] += rows
+        for base, names in ((at, missing_columns), (at + features, mismatched_columns)):
+            for name in set(names) & self.layout.position.keys():
+                self.vector[base + self.layout.position[name]] += rows
+
+    def extra(self, columns: Iterable[str], rows: int) -> None:
+        """Count rows with columns that the model does not know. The alphabetically first names are kept."""
+        for name in {name[:128] for name in columns}:
+            self.extra_rows[name] = self.extra_rows.get(name, 0) + rows
+        self._bound()
+
+    def _bound(self) -> None:
+        # Keeping the smallest names is what makes merging associative: a name that stays was never dropped before.
+        for name in sorted(self.extra_rows)[MAX_EXTRA:]:
+            self.vector[_UNNAMED] += self.extra_rows.pop(name)
+
+    def merge(self, other: "Profile") -> "Profile":
+        """The profile of both profiles' rows.
+
+        Raises:
+            ValueError: when they belong to different references.
+        """
+        if self.layout is not other.layout and self.layout.reference.digest != other.layout.reference.digest:
+            raise ValueError("profiles of different references cannot be merged")
+        names = {**self.extra_rows}
+        for name, rows in other.extra_rows.items():
+            names[name] = names.get(name, 0) + rows
+        merged = Profile(self.layout, self.vector + other.vector, names)
+        merged._bound()
+        return merged
+
+    def encode(self) -> bytes:
+        """The bytes of a `.profile` object; see `codec`."""
+        return codec.encode(self.layout.reference.digest, self.vector, self.extra_rows)
+
+    @classmethod
+    def decode(cls, data: bytes, reference: ReferenceProfile) -> Self:
+        """Read what `encode` wrote. To read many, use `read` of one profile: the tables are shared.
+
+        Raises:
+            MalformedArtifact: when a bit is wrong, bytes lack, the reference is another or counts do not add up.
+        """
+        return cls._decode(data, Layout(reference))
+
+    def read(self, data: bytes) -> "Profile":
+        """`decode` against the same reference."""
+        return Profile._decode(data, self.layout)
+
+    @classmethod
+    def _decode(cls, data: bytes, layout: Layout) -> Self:
+        vector, extra = codec.decode(data, layout.reference.digest, layout.size, MAX_EXTRA)
+        rows, spans = int(vector[_ROWS]), layout.spans.values()
+        if any(int(vector[span].sum()) != rows for span in spans):
+            raise codec.malformed("the counts of a column do not add up to the rows")
+        return cls(layout, vector, extra)
+
+
+def _tally(column: CategoricalReference, values: Array) -> Ints:
+    """Counts of a categorical column; the Counter meets each value once, the dictionary each distinct value once."""
+    counts = [0] * column.bins
+    lookup, other = column.lookup, len(column.categories)
+    for value, count in Counter(values.tolist()).items():
+        counts[lookup.get(value, other)] += count
+    return np.array(counts, dtype=np.int64)

@@ -1,0 +1,100 @@
+"""The training pod: `python -m stationkeeper.workloads.jobs.train prepare|train|evaluate-and-publish`."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.meta import CONTAINER_PREPARE, CONTAINER_PUBLISH, CONTAINER_TRAIN, EXIT_INVALID, EXIT_OK
+from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.summary import Summary, TrainingSummary
+from stationkeeper.workloads.artifacts.s3 import S3Store
+from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.jobs._run import configure_logging, run
+from stationkeeper.workloads.training import outcomes
+from stationkeeper.workloads.training.ending import AttemptEnded
+from stationkeeper.workloads.training.handover import Paths
+
+log = logging.getLogger(__name__)
+
+Report = tuple[Summary | None, int]
+Open = Callable[[TrainConfig, str | None], Store]
+
+
+def open_store(config: TrainConfig, uri: str | None) -> Store:
+    """The store of the Model, or with `uri` that of its training data."""
+    return S3Store.open(config.storage, uri)
+
+
+def step_prepare(config: TrainConfig, paths: Paths, opened: Open = open_store) -> Report:
+    """Find an outcome that is there already, or prepare the rows."""
+    from stationkeeper.workloads.training.prepare import prepare
+
+    paths.make()
+    store = opened(config, None)
+    summary = outcomes.stored(store, config)
+    if summary is None:
+        try:
+            prepare(config, store, opened(config, config.training.data.uri), paths)
+        except AttemptEnded as ending:
+            summary = outcomes.settle(store, config, outcomes.ended(config, ending))
+    if summary is None:
+        return None, EXIT_OK
+    log.info("this attempt has ended: %s, %s: %s", summary.outcome, summary.reason, summary.message)
+    if _code(summary) == EXIT_INVALID:
+        return summary, EXIT_INVALID
+    outcomes.mark(paths, summary)  # the publishing container, the last one, reports it
+    return None, EXIT_OK
+
+
+def step_train(config: TrainConfig, paths: Paths) -> Report:
+    """Fit, without any access to the store."""
+    from stationkeeper.workloads.training.fit import train
+
+    if not paths.markers[0].is_file():
+        train(config, paths)
+    return None, EXIT_OK
+
+
+def step_publish(config: TrainConfig, paths: Paths, opened: Open = open_store) -> Report:
+    """Judge and publish, or repeat the outcome that `prepare` found."""
+    from stationkeeper.workloads.training.publish import evaluate_and_publish
+
+    summary = outcomes.marked(paths)
+    if summary is None:
+        store = opened(config, None)
+        try:
+            summary = evaluate_and_publish(config, store, paths)
+        except AttemptEnded as ending:
+            summary = outcomes.settle(store, config, outcomes.ended(config, ending))
+    log.info("%s, %s: %s", summary.outcome, summary.reason, summary.message)
+    return summary, _code(summary)
+
+
+def _code(summary: TrainingSummary) -> int:
+    """A refused challenger and one that waits are successful runs; the others would end the same again."""
+    wrong = (TrainingOutcome.INVALID_DATA, TrainingOutcome.FAILED)
+    return EXIT_INVALID if summary.outcome in wrong else EXIT_OK
+
+
+STEPS: dict[str, Callable[[TrainConfig, Paths], Report]] = {
+    CONTAINER_PREPARE: step_prepare,
+    CONTAINER_TRAIN: step_train,
+    CONTAINER_PUBLISH: step_publish,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one step; returns the exit code."""
+    configure_logging()
+    # Before scikit-learn is loaded: threads that spin while they wait make a fit 20 times slower on a busy node.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if len(arguments) != 1 or arguments[0] not in STEPS:
+        log.error("usage: python -m stationkeeper.workloads.jobs.train %s", "|".join(STEPS))
+        return EXIT_INVALID
+    return run(lambda: STEPS[arguments[0]](TrainConfig.from_environment(), Paths.from_environment()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""Captured rows as Parquet. One schema for every file of a revision.
+
+request_id     string
+row            position of the row in its request
+arrived_at     time of arrival at the pod, UTC, microseconds
+revision       digest of the serving revision
+sample_rate    share of requests that were stored: 1/sample_rate is the row's weight
+input.<name>   each feature: float, string or boolean; missing is null
+output.<name>  `label` and `probability`, or `prediction`
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from stationkeeper.api.manifest import Column, ColumnKind, Manifest
+from stationkeeper.workloads.artifacts.columns import Array, Columns
+from stationkeeper.workloads.serving.buffer import Answered
+
+INPUT: Final = "input."
+OUTPUT: Final = "output."
+_TYPES: Final[dict[ColumnKind, type[pl.DataType]]] = {
+    ColumnKind.NUMERIC: pl.Float64,
+    ColumnKind.CATEGORICAL: pl.String,
+    ColumnKind.BOOLEAN: pl.Boolean,
+}
+_BOOLEANS: Final = {"true": True, "false": False, None: None}
+
+
+def is_sampled(request_id: str, rate: float) -> bool:
+    """Whether a request's rows are stored: a hash of its id, so that every part of the system chooses the same requests."""
+    if rate >= 1:
+        return True
+    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) < rate * 2**64
+
+
+def concatenated(parts: Sequence[Columns]) -> dict[str, Array]:
+    """Columns of several requests under one another."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def frame(
+    entries: Sequence[Answered],
+    columns: Columns,
+    outputs: Columns,
+    kept: Sequence[int],
+    manifest: Manifest,
+    digest: str,
+    rate: float,
+) -> pl.DataFrame:
+    """The first `kept[i]` rows of each entry; `columns` and `outputs` are those of all entries, concatenated."""
+    counts = np.array([entry.rows for entry in entries], dtype=np.int64)
+    firsts = np.cumsum(counts) - counts
+    position: NDArray[np.int64] = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(firsts, counts)
+    chosen = np.flatnonzero(position < np.repeat(np.array(kept, dtype=np.int64), counts))
+    owner = np.repeat(np.arange(len(entries)), counts)[chosen]
+    arrived = np.array([round(entry.arrived * 1e6) for entry in entries], dtype=np.int64)
+    ids = [entries[i].request_id for i in owner.tolist()]
+    series = [
+        pl.Series("request_id", ids, dtype=pl.String),
+        pl.Series("row", position[chosen].astype(np.uint32)),
+        pl.Series("arrived_at", arrived[owner]).cast(pl.Datetime("us", "UTC")),
+        pl.Series("revision", [digest], dtype=pl.String).new_from_index(0, len(ids)),
+        pl.Series("sample_rate", [rate], dtype=pl.Float64).new_from_index(0, len(ids)),
+    ]
+    series += [_input(feature, columns[feature.name][chosen]) for feature in manifest.features]
+    series += [_output(name, values[chosen]) for name, values in sorted(outputs.items())]
+    return pl.DataFrame(series)
+
+
+def _input(feature: Column, values: Array) -> pl.Series:
+    name = INPUT + feature.name
+    if feature.kind is ColumnKind.NUMERIC:
+        return pl.Series(name, values, dtype=pl.Float64, nan_to_null=True)
+    items = values.tolist()
+    if feature.kind is ColumnKind.BOOLEAN:
+        items = [_BOOLEANS.get(item) for item in items]
+    return pl.Series(name, items, dtype=_TYPES[feature.kind])
+
+
+def _output(name: str, values: Array) -> pl.Series:
+    if values.dtype.kind == "O":
+        return pl.Series(OUTPUT + name, values.tolist(), dtype=pl.String)
+    return pl.Series(OUTPUT + name, values, dtype=pl.Float64)
+
+
+def parquet(frames: Sequence[pl.DataFrame]) -> bytes:
+    """Frames as one Parquet file."""
+    target = io.BytesIO()
+    pl.concat(frames, rechunk=True).write_parquet(target, compression="zstd")
+    return target.getvalue()
