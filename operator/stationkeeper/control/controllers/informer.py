@@ -90,6 +90,7 @@ def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False  # our own events go through the gateway
     settings.peering.standalone = True  # high availability is by a Lease
+    settings.scanning.disabled = True  # the kinds are known and were listed before: no right to watch CRDs is needed
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 660
     settings.watching.connect_timeout = 10

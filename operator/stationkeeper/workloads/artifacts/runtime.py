@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import onnxruntime
-import skops.io
 from numpy.typing import NDArray
 
 from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Manifest, Task
@@ -127,6 +126,8 @@ def classified(classes: list[str], positions: Array, probabilities: Array | None
 
 def dump_skops(pipeline: Any) -> bytes:
     """A fitted pipeline as skops bytes."""
+    import skops.io  # brings scikit-learn, scipy and pandas: serving ONNX needs none of them
+
     return bytes(skops.io.dumps(pipeline))
 
 
@@ -136,6 +137,8 @@ def load_skops(data: bytes) -> Any:
     Raises:
         MalformedArtifact: when the bytes are no skops archive (a pickle, say) or name types that are not trusted.
     """
+    import skops.io
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())

@@ -27,7 +27,7 @@ from stationkeeper.workloads.serving.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
-BUFFER_BYTES: Final = 64 * 2**20
+BUFFER_BYTES: Final = 32 * 2**20
 MAX_EXTRA: Final = 64  # unknown columns remembered of one request
 _TICK: Final = 1.0
 
@@ -82,7 +82,9 @@ class Recording:
         self._thread.join(seconds)
         if self._thread.is_alive():
             log.error("capture did not finish counting within %.1f s", seconds)
-        return self._uploads.finish(max(0.0, deadline - time.monotonic()))
+        late = self._buffer.take()  # nobody counts any more
+        self._drop(late, "dropped")
+        return self._uploads.finish(max(0.0, deadline - time.monotonic())) and not late
 
     def _add(self, entry: Entry) -> None:
         if not self._buffer.add(entry):

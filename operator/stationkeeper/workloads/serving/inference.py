@@ -21,7 +21,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 INLINE_BYTES: Final = 32 * 1024  # a larger body goes to the thread, so that health and small requests do not wait for it
 BODY_SECONDS: Final = 30.0
 DISCARD_SECONDS: Final = 5.0
-_MAX_HELD: Final = 4 * MAX_BODY_BYTES  # bodies in flight; beyond it the pod says 503 instead of running out of memory
+_MAX_HELD: Final = 2 * MAX_BODY_BYTES  # bodies in flight; beyond it the pod says 503 instead of running out of memory
 _MAX_DISCARDED: Final = 4 * MAX_BODY_BYTES
 
 

@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# With the drain they stay below the pod's grace period of 40 s.
-IN_FLIGHT_SECONDS: Final = 12
+# With a drain of 10 s they stay below the pod's grace period of 40 s.
+IN_FLIGHT_SECONDS: Final = 8
+_THREAD_SECONDS: Final = 4.0
 FLUSH_SECONDS: Final = 12.0
 _HURRIED_FLUSH: Final = 2.0
 
@@ -121,9 +122,11 @@ class Process:
     async def _end(self, serving: asyncio.Task[None], recording: Recording | None) -> None:
         self._server.should_exit = True
         await asyncio.wait({serving})
+        # What is still being predicted must be remembered before capture is closed.
+        await asyncio.wait({_in_thread(self.app.inference.close)}, timeout=0.1 if self._hurry.is_set() else _THREAD_SECONDS)
         if recording is not None:
             seconds = _HURRIED_FLUSH if self._hurry.is_set() else FLUSH_SECONDS
-            whole = await asyncio.to_thread(recording.close, seconds)
+            whole = await _in_thread(lambda: recording.close(seconds))
             log.info("captured rows are written" if whole else "some captured rows could not be written and are lost")
         log.info("ended")
 

@@ -183,52 +183,53 @@ def _tensor(index: int, value: Any) -> _Tensor:
     name, datatype = value.get("name"), value.get("datatype")
     if not isinstance(name, str) or not name:
         raise ProtocolError(f"inputs[{index}].name: must be a non-empty string")
-    where = f"inputs[{index}] {_shown(name)}"
-    if not isinstance(datatype, str) or datatype not in _ALLOWED:
-        raise ProtocolError(f"{where}: datatype {_shown(datatype)} is unknown; known are {', '.join(sorted(_ALLOWED))}")
-    rows, width = _shape(where, value.get("shape"))
-    data = _flat(where, value.get("data"), rows, width)
-    wrong = set(map(type, data)) - _ALLOWED[datatype]
-    if wrong:
-        at = next(i for i, item in enumerate(data) if type(item) in wrong)
-        raise ProtocolError(f"{where}: data[{at}] is {_shown(data[at])}, which is no {datatype}")
-    if datatype in _RANGES:
-        _in_range(where, data, datatype)
+    try:
+        if not isinstance(datatype, str) or datatype not in _ALLOWED:
+            raise ProtocolError(f"datatype {_shown(datatype)} is unknown; known are {', '.join(sorted(_ALLOWED))}")
+        rows, width = _shape(value.get("shape"))
+        data = _flat(value.get("data"), rows, width)
+        _check(data, datatype)
+    except ProtocolError as error:
+        raise ProtocolError(f"inputs[{index}] {_shown(name)}: {error}", error.status) from None
     return _Tensor(index, name, datatype, rows, width, data)
 
 
-def _shape(where: str, shape: Any) -> tuple[int, int | None]:
+def _shape(shape: Any) -> tuple[int, int | None]:
     if not isinstance(shape, list) or len(shape) not in (1, 2) or any(type(n) is not int or n < 0 for n in shape):
-        raise ProtocolError(f"{where}: shape must be [rows] or [rows, columns]")
-    if shape[0] == 0 or 0 in shape:
-        raise ProtocolError(f"{where}: shape {shape} has no rows")
+        raise ProtocolError("shape must be [rows] or [rows, columns]")
+    if 0 in shape:
+        raise ProtocolError(f"shape {shape} has no rows")
     if shape[0] > MAX_ROWS:
-        raise ProtocolError(f"{where}: {shape[0]} rows are over the limit of {MAX_ROWS}; send several requests", 413)
+        raise ProtocolError(f"{shape[0]} rows are over the limit of {MAX_ROWS}; send several requests", 413)
     return shape[0], shape[1] if len(shape) == 2 else None
 
 
-def _flat(where: str, data: Any, rows: int, width: int | None) -> list[Any]:
+def _flat(data: Any, rows: int, width: int | None) -> list[Any]:
     """The values of a tensor row by row; `data` is flat or a list of rows."""
     if not isinstance(data, list):
-        raise ProtocolError(f"{where}: data must be a list")
+        raise ProtocolError("data must be a list")
     values: list[Any] = data
-    size = rows * (width or 1)
+    columns = width or 1
     if data and isinstance(data[0], list):
-        if len(data) != rows or any(not isinstance(row, list) or len(row) != (width or 1) for row in data):
-            raise ProtocolError(f"{where}: nested data must be {rows} lists of {width or 1} values, as shape says")
+        if len(data) != rows or any(not isinstance(row, list) or len(row) != columns for row in data):
+            raise ProtocolError(f"nested data must be {rows} lists of {columns} values, as shape says")
         values = [value for row in data for value in row]
-    if len(values) != size:
-        raise ProtocolError(
-            f"{where}: has {len(values)} values where shape {[rows] if width is None else [rows, width]} wants {size}"
-        )
+    if len(values) != rows * columns:
+        shape = [rows] if width is None else [rows, width]
+        raise ProtocolError(f"has {len(values)} values where shape {shape} wants {rows * columns}")
     return values
 
 
-def _in_range(where: str, data: list[Any], datatype: str) -> None:
-    present = [value for value in data if value is not None] if None in data else data
-    low, high = _RANGES[datatype]
-    if present and (min(present) < low or max(present) > high):
-        raise ProtocolError(f"{where}: a value is beyond {datatype}, which ends at {low} and {high}")
+def _check(data: list[Any], datatype: str) -> None:
+    """Hold every value to the datatype."""
+    if wrong := set(map(type, data)) - _ALLOWED[datatype]:
+        at = next(i for i, item in enumerate(data) if type(item) in wrong)
+        raise ProtocolError(f"data[{at}] is {_shown(data[at])}, which is no {datatype}")
+    if datatype in _RANGES:
+        present = [value for value in data if value is not None] if None in data else data
+        low, high = _RANGES[datatype]
+        if present and (min(present) < low or max(present) > high):
+            raise ProtocolError(f"a value is beyond {datatype}, which ends at {low} and {high}")
 
 
 def _is_matrix(tensor: _Tensor, contract: Contract) -> bool:
@@ -260,11 +261,16 @@ def _columns(tensors: list[_Tensor], rows: int, contract: Contract) -> tuple[dic
         if tensor.width not in (None, 1) and tensor.name in contract.by_name:
             raise ProtocolError(f"{tensor.where}: a column has shape [{rows}] or [{rows}, 1]")
     try:
-        columns = from_lists({f.name: given[f.name].data for f in contract.features}, contract.features)
+        columns = from_lists({f.name: _values(given[f.name], f) for f in contract.features}, contract.features)
     except ColumnError as error:
         where = given[error.column].where if error.column in given else "inputs"
         raise SchemaError(f"{where}: {error}", rows, (), [error.column]) from None
     return columns, tuple(name for name in given if name not in contract.by_name)
+
+
+def _values(tensor: _Tensor, feature: Column) -> Array | list[Any]:
+    # What `_check` let through are numbers: numpy need not be told again, which it would be value by value.
+    return np.array(tensor.data, dtype=np.float64) if feature.kind is ColumnKind.NUMERIC else tensor.data
 
 
 def _mismatch(tensor: _Tensor, feature: Column) -> str:

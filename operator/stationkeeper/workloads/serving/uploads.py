@@ -15,7 +15,7 @@ from stationkeeper.workloads.serving.slots import Object
 
 log = logging.getLogger(__name__)
 
-PENDING_BYTES: Final = 64 * 2**20
+PENDING_BYTES: Final = 32 * 2**20
 MAX_REFUSALS: Final = 5  # of one object, by a store that does answer
 _LONGEST_WAIT: Final = 30.0
 

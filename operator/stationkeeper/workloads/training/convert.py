@@ -33,7 +33,7 @@ def convert(pipeline: Pipeline, task: Task, data: ModelInput) -> bytes | None:
         inputs.append((INPUT_NUMERIC, FloatTensorType([None, data.numeric.shape[1]])))
     if data.text.shape[1]:
         inputs.append((INPUT_TEXT, StringTensorType([None, data.text.shape[1]])))
-    options = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else None
+    options = {id(pipeline): {"zipmap": False}} if hasattr(pipeline, "predict_proba") else {}
     try:
         with _integers_for_booleans(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

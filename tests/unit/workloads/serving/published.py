@@ -124,7 +124,7 @@ def published(form: str = "skops") -> Published:
 
 def inputs(**columns: Any) -> list[dict[str, Any]]:
     """Tensors of one valid row, or as many as given; a keyword replaces the data of a column, None leaves it out."""
-    data = {"distance": [500.0], "hour": [17], "carrier": ["AA"], "night": [False]} | columns
+    data: dict[str, Any] = {"distance": [500.0], "hour": [17], "carrier": ["AA"], "night": [False]} | columns
     types = {"distance": "FP64", "hour": "INT64", "carrier": "BYTES", "night": "BOOL"}
     return [
         {"name": name, "shape": [len(values)], "datatype": types.get(name, "FP64"), "data": values}

@@ -72,7 +72,9 @@ def sample(app: App, name: str, **labels: str) -> float:
 
 
 async def test_an_inference_is_answered_as_the_protocol_says(app: App, recorder: Remembered) -> None:
-    answer = await ask(app, "POST", INFER, body(inputs(hour=[23, 1], distance=[1, None], carrier=["AA", "?"], night=[True, None])))
+    answer = await ask(
+        app, "POST", INFER, body(inputs(hour=[23, 1], distance=[1, None], carrier=["AA", "?"], night=[True, None]))
+    )
     document = answer.json
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stationkeeper.workloads.artifacts import keys
@@ -193,15 +193,15 @@ def test_rows_beyond_the_minutes_limit_are_counted_and_not_stored() -> None:
     assert count(metrics, "rows", "limited") == 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.floats(0, 30), st.integers(1, 5)), min_size=1, max_size=20),
     st.lists(st.floats(0, 40), max_size=5),
 )
 def test_profiles_count_exactly_the_rows_that_are_captured(traffic: list[tuple[float, int]], looks: list[float]) -> None:
     target, made = collector(), []
-    for i, (at, rows) in enumerate(traffic):
-        target.collect([entry(f"r{i}", T0 + at, rows)])
+    for i, (at, size) in enumerate(traffic):
+        target.collect([entry(f"r{i}", T0 + at, size)])
         made += [o for look in looks[i : i + 1] for o in target.due(T0 + look)]
     made += target.everything()
     rows, counted = read(made), profiles(made)
@@ -323,6 +323,32 @@ def test_everything_is_written_at_the_end() -> None:
     assert rows.select("request_id", "row").is_duplicated().sum() == 0
     assert (count(metrics, "rows", "written"), count(metrics, "profile", "written")) == (400, 409)
     assert all(operation == "create" for operation, _ in store.log)
+
+
+def test_the_clocks_slots_are_written_while_it_runs() -> None:
+    """Time is moved by hand; the threads are real."""
+    now, store, metrics = [T0], MemoryStore(), Metrics()
+    target = recording(store, metrics, clock=lambda: now[0])
+    for i in range(3):
+        made = entry(f"r{i}", 0)
+        target.answered(made.request_id, T0 + i, made.columns, made.outputs, (), 100)
+    now[0] = T0 + 6
+    deadline = time.monotonic() + 10
+    while not count(metrics, "profile", "written") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert {keys.slot_start(key).timestamp() for key in store.objects} == {T0}
+    assert stored(store)[1].rows == 3
+    assert target.close(10)
+    assert len(store.objects) == 2, "what was written is not written again"
+
+
+def test_rows_that_come_after_the_end_are_counted_as_lost() -> None:
+    store, metrics = MemoryStore(), Metrics()
+    target = recording(store, metrics)
+    assert target.close(10)
+    send(target, "late", 3)
+    assert not target.close(1)
+    assert count(metrics, "profile", "dropped") == 3
 
 
 def test_two_processes_of_one_pod_name_do_not_collide() -> None:

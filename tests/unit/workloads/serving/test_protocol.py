@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stationkeeper.api.manifest import Column, ColumnKind
@@ -45,7 +45,9 @@ def test_columns_become_arrays_of_their_kind() -> None:
     assert request.outputs == ("predict", "predict_proba")
 
 
-@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"])
+@pytest.mark.parametrize(
+    "datatype", ["FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"]
+)
 def test_a_numeric_column_takes_numbers_of_any_datatype(datatype: str) -> None:
     tensors = [tensor("a", [2], datatype, [1, None]), tensor("b", [2, 1], datatype, [[3], [4]])]
     columns = parse(body(tensors), MATRIX).columns
@@ -173,9 +175,15 @@ def test_a_text_matrix_counts_as_mismatch_of_every_column() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["name", "shape", "datatype", "data", "a"]), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["name", "shape", "datatype", "data", "a"]), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 TENSORS = st.lists(
@@ -191,11 +199,14 @@ TENSORS = st.lists(
 )
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines of tests are busy
 @given(TENSORS | JSON, st.sampled_from([MIXED, MATRIX]))
 def test_whatever_comes_is_a_request_or_a_protocol_error(tensors: Any, asked: Contract) -> None:
     try:
         request = parse(orjson.dumps({"inputs": tensors}), asked)
     except ProtocolError as refusal:
-        assert 400 <= refusal.status < 500
+        status, lengths = refusal.status, set()
     else:
-        assert {len(values) for values in request.columns.values()} == {request.rows}
+        status, lengths = 200, {len(values) for values in request.columns.values()} - {request.rows}
+    assert status in (200, 400, 413)
+    assert not lengths

@@ -280,7 +280,7 @@ def test_captures_under_the_data_prefix_are_not_learned_from(tmp_path: Path) -> 
     [
         ("sklearn.linear_model.LogisticRegression", "roc_auc", "onnx"),
         ("sklearn.ensemble.RandomForestClassifier", "neg_log_loss", "onnx"),
-        ("sklearn.svm.LinearSVC", "accuracy", "onnx"),
+        ("sklearn.svm.LinearSVC", "accuracy", "skops"),
         ("sklearn.neighbors.KNeighborsClassifier", "roc_auc", None),
         ("sklearn.ensemble.BaggingClassifier", "f1", None),
     ],

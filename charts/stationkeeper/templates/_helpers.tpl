@@ -1,0 +1,40 @@
+{{- define "stationkeeper.name" -}}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{- end }}
+{{- define "stationkeeper.serviceAccount" -}}{{ .Values.serviceAccount.name | default (include "stationkeeper.name" .) }}{{- end }}
+{{- define "stationkeeper.selector" -}}
+app.kubernetes.io/name: stationkeeper
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+{{- define "stationkeeper.labels" -}}
+{{ include "stationkeeper.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+{{- define "stationkeeper.image" -}}{{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}{{- end }}
+{{/* What the operator may do where models live. It has no right to secrets: workloads get them by reference. */}}
+{{- define "stationkeeper.rules" -}}
+- apiGroups: [stationkeeper.dev]
+  resources: [models, driftpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [stationkeeper.dev]
+  resources: [models/status, driftpolicies/status]
+  verbs: [get, patch]
+- apiGroups: [stationkeeper.dev]
+  resources: [modelrevisions]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [cronjobs, jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}

@@ -1,0 +1,307 @@
+"""The job over a store in memory: windows, idempotence, late and damaged files, catching up, and a store that fails."""
+
+import contextlib
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from stationkeeper.api.base import canonical_json, parse_duration, sha256
+from stationkeeper.api.jobs import CheckConfig
+from stationkeeper.api.manifest import FILE_REFERENCE, FileRef
+from stationkeeper.api.meta import EXIT_INVALID, EXIT_TRANSIENT
+from stationkeeper.api.report import DriftReport
+from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.blobs import put_blob
+from stationkeeper.workloads.artifacts.errors import StoreUnavailable
+from stationkeeper.workloads.drift.windows import Window, closed
+from stationkeeper.workloads.jobs import check_drift
+from stationkeeper.workloads.jobs._run import failure
+from stationkeeper.workloads.jobs.check_drift import MAX_PER_RUN, MAX_SUMMARY_BYTES, check
+from tests.support.memory_store import MemoryStore
+from tests.unit.workloads.drift import helpers
+
+REFERENCE = helpers.reference(5_000)
+NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+HEALTHY = helpers.profile(REFERENCE, 600).encode()
+SHIFTED = helpers.profile(REFERENCE, 600, shift=2.0, shares=(0.1, 0.2, 0.3, 0.4)).encode()
+
+
+def manifest(reference: FileRef | None) -> dict[str, Any]:
+    files = {FILE_REFERENCE: reference.wire()} if reference else {}
+    return {
+        "schemaVersion": 1, "model": "ml/flights", "modelUid": "u", "number": 1, "cause": "Initial", "episode": "e", "attempt": 1,
+        "templateDigest": "sha256:" + "0" * 64, "trainedAt": "2013-04-01T00:00:00Z", "estimator": "x", "seed": 1, "task": "binary",
+        "features": [], "target": "late", "format": "onnx", "files": files,
+        "data": {"uri": "s3://models/x", "objects": 1, "digest": "sha256:" + "0" * 64, "rows": 1},
+        "evaluation": {"holdoutRows": 1, "metrics": {}, "gates": [], "refit": "None"},
+    }  # fmt: skip
+
+
+def prepared(with_reference: bool = True) -> tuple[MemoryStore, CheckConfig]:
+    store = MemoryStore()
+    data = canonical_json(manifest(put_blob(store, REFERENCE.encode()) if with_reference else None))
+    digest = sha256(data)
+    store.create(keys.manifest(digest), data)
+    config = CheckConfig.model_validate(
+        {
+            "model": {"namespace": "ml", "name": "flights", "uid": "u"},
+            "storage": {"uri": "s3://models/flights", "secretName": "s3"},
+            "policy": "watch", "policyUid": "p-1", "policyDigest": "sha256:" + "a" * 64,
+            "policySpec": helpers.policy().wire(),
+            "revision": {"number": 1, "digest": digest},
+            "since": NOON,
+        }
+    )  # fmt: skip
+    return store, config
+
+
+def capture(store: MemoryStore, config: CheckConfig, slot: datetime, data: bytes = HEALTHY, pod: str = "pod-a") -> str:
+    key = keys.profile(config.revision.digest, slot, pod, 0)
+    store.put(key, data)
+    return key
+
+
+def reports(store: MemoryStore) -> dict[str, DriftReport]:
+    return {k: DriftReport.model_validate_json(v) for k, v in store.objects.items() if k.startswith("checks/")}
+
+
+def told(store: MemoryStore, config: CheckConfig, now: datetime) -> list[tuple[str, str, int]]:
+    return [(f"{w.start:%H:%M}", w.features.value, w.rows) for w in check(config, store, now).windows]
+
+
+def test_windows_are_judged_once_and_running_again_repeats_them() -> None:
+    store, config = prepared()
+    capture(store, config, NOON + timedelta(minutes=5))
+    capture(store, config, NOON + timedelta(minutes=59), pod="pod-b")
+    capture(store, config, NOON + HOUR, SHIFTED)
+    now = NOON + 2 * HOUR + timedelta(minutes=3)
+    first = check(config, store, now)
+    assert [(w.start, w.features.value, w.rows) for w in first.windows] == [
+        (NOON, "Passed", 1200),
+        (NOON + HOUR, "Breached", 600),
+    ]
+    assert first.report is not None
+    assert first.report.endswith("20130401T130000Z-20130401T140000Z.json")
+    kept = dict(store.objects)
+    again = check(config, store, now + timedelta(minutes=20))
+    assert again.windows[-1] == first.windows[-1]
+    assert again.windows[0].features == "Passed"
+    assert store.objects == kept
+
+
+def test_the_report_says_everything_and_reads_back() -> None:
+    store, config = prepared()
+    capture(store, config, NOON, SHIFTED)
+    check(config, store, NOON + 2 * HOUR)
+    (report,) = reports(store).values()
+    assert (report.model, report.policy, report.revision, report.rows, report.reference_rows) == (
+        "ml/flights",
+        "watch",
+        1,
+        600,
+        5_000,
+    )
+    assert report.message.startswith("2 of 4 features drifted: ")
+    assert report.drifted_share == 0.5
+    assert {c.name for c in report.columns} == {"temp", "distance", "carrier", "holiday", "probability", "label"}
+
+
+def test_a_window_is_judged_after_its_grace_and_a_file_within_grace_counts() -> None:
+    store, config = prepared()
+    capture(store, config, NOON)
+    assert told(store, config, NOON + HOUR + timedelta(seconds=119)) == []
+    capture(store, config, NOON + timedelta(minutes=30), pod="late")
+    assert told(store, config, NOON + HOUR + timedelta(minutes=2)) == [("12:00", "Passed", 1200)]
+
+
+def test_a_window_without_traffic_is_no_pass_and_stays_open_for_files_that_come_later() -> None:
+    store, config = prepared()
+    capture(store, config, NOON + HOUR)
+    now = NOON + 2 * HOUR + timedelta(minutes=3)
+    assert told(store, config, now) == [("12:00", "InsufficientData", 0), ("13:00", "Passed", 600)]
+    assert len(reports(store)) == 1
+    capture(store, config, NOON)
+    assert told(store, config, now) == [("12:00", "Passed", 600), ("13:00", "Passed", 600)]
+
+
+def test_a_judged_window_is_not_judged_again_when_a_file_comes_after_grace() -> None:
+    store, config = prepared()
+    capture(store, config, NOON)
+    now = NOON + HOUR + timedelta(minutes=3)
+    check(config, store, now)
+    capture(store, config, NOON, SHIFTED, pod="too-late")
+    assert told(store, config, now) == [("12:00", "Passed", 600)]
+
+
+def test_a_damaged_profile_is_an_error_of_its_window_only() -> None:
+    store, config = prepared()
+    bad = capture(store, config, NOON, HEALTHY[:-1])
+    capture(store, config, NOON, HEALTHY, pod="good")
+    capture(store, config, NOON + HOUR, b"\x80\x04pickle")
+    capture(store, config, NOON + 2 * HOUR)
+    store.put(f"{keys.profile_day(config.revision.digest, NOON)}README.txt", b"foreign")
+    now = NOON + 3 * HOUR + timedelta(minutes=3)
+    assert [v for _, v, _ in told(store, config, now)] == ["Error", "Error", "Passed"]
+    message = next(iter(reports(store).values())).message
+    assert message.startswith(f"1 of 2 profiles cannot be read: {store.uri(bad)}")
+    assert "checksum" in message
+
+
+def test_a_backlog_is_worked_off_oldest_first_without_a_storm() -> None:
+    store, config = prepared()
+    for hour in range(40):
+        capture(store, config, NOON + hour * HOUR)
+    now = NOON + 40 * HOUR + timedelta(minutes=3)
+    sizes = []
+    for _ in range(4):
+        summary = check(config, store, now)
+        sizes.append(len(reports(store)))
+    assert sizes == [MAX_PER_RUN, 2 * MAX_PER_RUN, 32, 32]
+    assert min(r.start for r in reports(store).values()) == NOON + 8 * HOUR  # older ones are let go
+    assert [w.start for w in summary.windows] == [NOON + hour * HOUR for hour in range(30, 40)]
+
+
+def test_silence_does_not_hold_up_later_windows() -> None:
+    store, config = prepared()
+    capture(store, config, NOON + 25 * HOUR)
+    assert told(store, config, NOON + 26 * HOUR + timedelta(minutes=3))[-1] == ("13:00", "Passed", 600)
+
+
+def test_the_summary_fits_whatever_the_messages() -> None:
+    store, config = prepared()
+    config = config.model_copy(update={"policy_spec": helpers.policy(features={"columns": [{"name": "\N{SNOWMAN}" * 120}]})})
+    for hour in range(12):
+        capture(store, config, NOON + hour * HOUR)
+    summary = check(config, store, NOON + 12 * HOUR + timedelta(minutes=3))
+    assert len(summary.encode()) <= MAX_SUMMARY_BYTES
+    assert summary.windows[-1].start == NOON + 11 * HOUR
+    assert len(summary.windows) >= 5
+
+
+def test_profiles_of_another_revision_are_not_looked_at() -> None:
+    store, config = prepared()
+    store.put(keys.profile("sha256:" + "b" * 64, NOON, "pod", 0), HEALTHY)
+    assert told(store, config, NOON + HOUR + timedelta(minutes=3)) == [("12:00", "InsufficientData", 0)]
+
+
+def test_dying_between_any_two_steps_loses_nothing() -> None:
+    whole, config = prepared()
+    for hour in range(3):
+        capture(whole, config, NOON + hour * HOUR)
+    start, now = dict(whole.objects), NOON + 3 * HOUR + timedelta(minutes=3)
+    expected = check(config, whole, now)
+    for hook in ("before", "after"):
+        for step in range(len(whole.log)):
+            store = MemoryStore(start)
+            left = iter(range(step))
+
+            def die(_operation: str, _key: str, left: Any = left) -> None:
+                if next(left, None) is None:
+                    raise StoreUnavailable("gone")
+
+            setattr(store, hook, die)
+            with contextlib.suppress(StoreUnavailable):
+                check(config, store, now)
+            setattr(store, hook, lambda _operation, _key: None)
+            again = check(config, store, now)
+            assert [(w.start, w.features) for w in again.windows] == [(w.start, w.features) for w in expected.windows]
+            assert store.objects.keys() == whole.objects.keys()
+
+
+def test_another_run_that_was_first_is_believed() -> None:
+    store, config = prepared()
+    capture(store, config, NOON)
+    now = NOON + HOUR + timedelta(minutes=3)
+    check(config, store, now)
+    ((key, report),) = reports(store).items()
+    rival = canonical_json(report.model_copy(update={"message": "rival"}).wire())
+    del store.objects[key]
+
+    def race(operation: str, at: str) -> None:
+        if operation == "create" and at == key:
+            store.objects.setdefault(key, rival)
+
+    store.before = race
+    assert check(config, store, now).windows[0].message == "rival"
+
+
+def test_an_unreadable_report_is_an_error_that_says_what_to_do() -> None:
+    store, config = prepared()
+    capture(store, config, NOON)
+    now = NOON + HOUR + timedelta(minutes=3)
+    check(config, store, now)
+    store.objects[next(iter(reports(store)))] = b"{"
+    assert check(config, store, now).windows[0].message == "its report cannot be read; remove it to judge the window again"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("no reference", "ArtifactCorrupt"),
+        ("blob gone", "ArtifactMissing"),
+        ("blob changed", "ArtifactCorrupt"),
+        ("window", "InvalidSpec"),
+    ],
+)
+def test_a_revision_that_cannot_be_compared_with_ends_the_job(damage: str, reason: str) -> None:
+    store, config = prepared(with_reference=damage != "no reference")
+    blob = keys.blob(sha256(REFERENCE.encode()))
+    if damage == "blob gone":
+        del store.objects[blob]
+    if damage == "blob changed":
+        store.objects[blob] = REFERENCE.encode()[:-1] + b" "
+    if damage == "window":
+        config = config.model_copy(update={"policy_spec": helpers.policy(window="0s")})
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the reason is what counts
+        check(config, store, NOON + 2 * HOUR)
+    summary, code = failure(caught.value)
+    assert (summary.reason, code) == (reason, EXIT_INVALID)
+
+
+def test_the_process_reports_how_it_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    store, config = prepared()
+    monkeypatch.setenv("STATIONKEEPER_TERMINATION_LOG", str(tmp_path / "end"))
+    monkeypatch.setenv("STATIONKEEPER_CONFIG", config.model_dump_json(by_alias=True, exclude_none=True))
+    monkeypatch.setattr(check_drift, "configure_logging", lambda: None)
+    monkeypatch.setattr("stationkeeper.workloads.artifacts.s3.S3Store.open", lambda _storage: store)
+    assert check_drift.main() == 0
+    assert json.loads((tmp_path / "end").read_text())["kind"] == "DriftCheck"
+    store.before = lambda _operation, _key: (_ for _ in ()).throw(StoreUnavailable("no answer"))
+    assert check_drift.main() == EXIT_TRANSIENT
+    assert json.loads((tmp_path / "end").read_text())["reason"] == "StorageUnreachable"
+
+
+# ---- windows ----
+
+
+@pytest.mark.parametrize("length", ["5m", "1h", "7h", "1d", "36h"])
+@pytest.mark.parametrize("since", [datetime(2013, 3, 9, 23, 47, 11, tzinfo=UTC), datetime(2013, 11, 2, tzinfo=UTC)])
+def test_windows_tile_time_over_midnight_and_daylight_saving(length: str, since: datetime) -> None:
+    step = parse_duration(length)
+    windows = closed(since, since + 10 * step, step, timedelta(minutes=2))
+    assert windows[0].start >= since > windows[0].start - step
+    assert all(a.end == b.start for a, b in itertools.pairwise(windows))
+    assert {w.end - w.start for w in windows} == {step}
+    # The next run, whenever it starts, sees the same tiles.
+    later = closed(since, since + 10 * step + timedelta(seconds=17), step, timedelta(minutes=2))
+    assert set(windows) <= set(later)
+
+
+def test_a_window_that_begins_with_the_revision_counts_and_one_before_does_not() -> None:
+    on_time = closed(NOON, NOON + 3 * HOUR, HOUR, timedelta(0))
+    late = closed(NOON + timedelta(seconds=1), NOON + 3 * HOUR, HOUR, timedelta(0))
+    assert (on_time[0].start, late[0].start) == (NOON, NOON + HOUR)
+
+
+def test_a_clock_that_went_back_finds_nothing() -> None:
+    assert closed(NOON, NOON - 5 * HOUR, HOUR, timedelta(0)) == []
+
+
+def test_the_days_of_a_window_that_ends_at_midnight() -> None:
+    day = datetime(2013, 4, 1, tzinfo=UTC)
+    assert Window(day - HOUR, day).days() == [day - timedelta(days=1)]
+    assert Window(day - HOUR, day + HOUR).days() == [day - timedelta(days=1), day]

@@ -1,0 +1,132 @@
+"""References: bins of equal mass on the grid, whatever the column looks like; no rare value is named."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stationkeeper.api.manifest import Column, ColumnKind
+from stationkeeper.workloads.artifacts.columns import ColumnError
+from stationkeeper.workloads.drift.reference import MAX_CATEGORIES, RARE, CategoricalReference, NumericReference, build_reference
+from tests.unit.workloads.drift import helpers
+
+RNG = np.random.default_rng(5)
+
+
+def numeric(values: Any) -> NumericReference:
+    made = build_reference(pl.DataFrame({"x": np.asarray(values, dtype=float)}), [Column(name="x", kind=ColumnKind.NUMERIC)], {})
+    column = made.features[0]
+    assert isinstance(column, NumericReference)
+    return column
+
+
+def categorical(values: list[str | None]) -> CategoricalReference:
+    made = build_reference(
+        pl.DataFrame({"x": pl.Series(values, dtype=pl.String)}), [Column(name="x", kind=ColumnKind.CATEGORICAL)], {}
+    )
+    column = made.features[0]
+    assert isinstance(column, CategoricalReference)
+    return column
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RNG.normal(size=20_000),
+        RNG.lognormal(0, 3, 20_000),
+        1e9 + RNG.normal(size=20_000),
+        RNG.random(20_000) * 1e-12,
+        np.concatenate((RNG.normal(0, 1, 12_000), RNG.normal(1e6, 1, 8_000))),
+        RNG.integers(0, 10**9, 20_000),
+    ],
+    ids=["normal", "heavy tail", "far from zero", "tiny", "two far clusters", "large integers"],
+)
+def test_bins_hold_about_equal_mass(values: Any) -> None:
+    column = numeric(values)
+    worst = max(column.counts) / 20_000
+    # The second of two far clusters shares its bins' grid with the gap: it is known to be coarser.
+    assert worst < (0.61 if values.max() - values.min() > 1e5 and values.std() > 1e5 and values.mean() < 5e5 else 3 / 64)
+    assert sum(column.counts) == 20_000
+
+
+def test_a_value_of_much_mass_has_a_bin_of_its_own() -> None:
+    column = numeric(np.concatenate((np.zeros(9_400), RNG.random(600) + 0.1)))
+    assert 9_400 in column.counts
+
+
+@pytest.mark.parametrize(
+    ("values", "missing", "counted"),
+    [
+        ([3.0] * 50, 0, 50),
+        ([np.nan] * 50, 50, 0),
+        ([1.0], 0, 1),
+        ([np.inf, -np.inf, 1.0, np.nan], 1, 3),
+        ([1e308, -1e308, 0.0, 5e-324], 0, 4),
+    ],
+    ids=["constant", "all missing", "single row", "infinities", "extremes"],
+)
+def test_odd_columns(values: list[float], missing: int, counted: int) -> None:
+    column = numeric(values)
+    assert (column.missing, sum(column.counts)) == (missing, counted)
+    assert np.bincount(column.index(np.array(values)), minlength=column.bins).tolist() == column.vector.tolist()
+
+
+def test_values_beyond_the_reference_fall_out_of_range_on_their_side() -> None:
+    column = numeric(RNG.random(1_000))
+    assert column.index(np.array([-5.0, 5.0, np.nan, -np.inf, np.inf])).tolist() == [
+        0,
+        column.bins - 2,
+        column.bins - 1,
+        0,
+        column.bins - 2,
+    ]
+
+
+def test_the_dictionary_is_bounded_and_names_nothing_rare() -> None:
+    many = [f"v{i}" for i in range(1_000) for _ in range(RARE + i)]
+    column = categorical([*many, *["person"] * (RARE - 1), None, "x" * 1_000])
+    assert len(column.categories) == MAX_CATEGORIES
+    assert "v999" in column.categories
+    assert "person" not in column.categories
+    assert int(column.vector.sum()) == len(many) + RARE + 1
+    assert column.missing == 1
+
+
+def test_every_class_of_the_predictions_is_named_however_rare() -> None:
+    labels = np.array(["fine"] * 99 + ["late"])
+    made = build_reference(helpers.frame(helpers.columns(100)), helpers.FEATURES, {"label": labels, "prediction": np.arange(100)})
+    by_name = {column.name: column for column in made.predictions}
+    assert isinstance(by_name["label"], CategoricalReference)
+    assert by_name["label"].categories == ["fine", "late"]
+    assert by_name["prediction"].kind == "numeric"
+
+
+def test_polars_booleans_become_words() -> None:
+    made = build_reference(pl.DataFrame({"b": [True, False, None, True]}), [Column(name="b", kind=ColumnKind.BOOLEAN)], {})
+    column = made.features[0]
+    assert isinstance(column, CategoricalReference)
+    assert dict(zip(column.categories, column.counts, strict=True)) == {"true": 2, "false": 1}
+    assert column.missing == 1
+
+
+def test_what_cannot_be_profiled_is_refused_by_name() -> None:
+    good = helpers.frame(helpers.columns(50))
+    with pytest.raises(ValueError, match="at least one row"):
+        build_reference(good[:0], helpers.FEATURES, {})
+    with pytest.raises(ColumnError, match="temp"):
+        build_reference(good.drop("temp"), helpers.FEATURES, {})
+    with pytest.raises(ValueError, match="timestamps"):
+        build_reference(good, helpers.FEATURES, {}, timestamps=np.arange(3).astype("datetime64[s]"))
+
+
+def test_variation_is_measured_in_blocks_of_time_whatever_the_order_of_rows() -> None:
+    data = helpers.columns(20_000)
+    data["temp"] = 10 * np.sin(np.arange(20_000) / 2_000) + RNG.normal(size=20_000)  # seasons
+    times = np.arange(20_000).astype("datetime64[m]")
+    shuffled = RNG.permutation(20_000)
+    made = build_reference(helpers.frame(data)[shuffled], helpers.FEATURES, {}, timestamps=times[shuffled])
+    assert [v.size for v in made.variation] == [125, 250, 500, 1_000]
+    block = made.variation[2].features
+    assert block["temp"].psi.maximum > 20 * block["distance"].psi.maximum
+    assert block["carrier"].ks is None

@@ -1,0 +1,137 @@
+"""A table of windows and their verdicts, and the promises: few false alarms, planted drift found."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stationkeeper.workloads.drift.profile import Profile
+from stationkeeper.workloads.drift.reference import build_reference
+from stationkeeper.workloads.drift.verdict import Findings, judge, unreadable
+from tests.unit.workloads.drift import helpers
+
+REFERENCE = helpers.reference()
+EMPTY = Profile.empty(REFERENCE)
+PASSED, BREACHED, INSUFFICIENT, ERROR = "Passed", "Breached", "InsufficientData", "Error"
+
+
+def window(
+    rows: int = 1_000, *, refused: int = 0, lost: tuple[str, ...] = (), mismatched: tuple[str, ...] = (), **more: Any
+) -> Profile:
+    made = EMPTY.fresh()
+    made.update(helpers.columns(rows, 1, **more), helpers.predictions(rows, 1))
+    if refused:
+        made.refused(lost, mismatched, rows=refused)
+    return made
+
+
+def verdicts(found: Findings) -> tuple[str, str, str]:
+    return found.data.verdict.value, found.features.verdict.value, found.predictions.verdict.value
+
+
+CASES: list[tuple[str, Profile, dict[str, Any], tuple[str, str, str], str]] = [
+    ("a healthy window", window(), {}, (PASSED, PASSED, PASSED), "0 of 4 features drifted"),
+    ("no rows", window(0), {}, (INSUFFICIENT,) * 3, "0 rows are fewer than the 500"),
+    ("too few rows", window(499), {}, (INSUFFICIENT,) * 3, "499 rows are fewer"),
+    ("one of four drifted, three tolerated", window(shift=1.0), {}, (PASSED, PASSED, PASSED), "1 of 4 features drifted: temp (PSI"),
+    ("two of four drifted", window(shift=1.0, shares=(0.1, 0.2, 0.3, 0.4)), {}, (PASSED, BREACHED, PASSED), "2 of 4 features drifted: "),
+    ("one of four, none tolerated", window(shift=1.0), {"features": {"maxDriftedShare": 0.25}}, (PASSED, BREACHED, PASSED), "temp (PSI"),
+    ("the same, but too lax a threshold", window(shift=1.0), {"features": {"default": {"threshold": 9}, "maxDriftedShare": 0.25}}, (PASSED, PASSED, PASSED), "0 of 4"),
+    ("the drifted column ignored", window(shift=1.0), {"features": {"columns": [{"name": "temp", "ignore": True}], "maxDriftedShare": 0.25}}, (PASSED, PASSED, PASSED), "0 of 3"),
+    ("a NaN flood is broken data", window(missing=0.5), {}, (BREACHED, PASSED, PASSED), "broken data: temp missing in 49.9%"),
+    ("a NaN flood that is allowed", window(missing=0.5), {"schema": {"maxMissingIncrease": 0.9}}, (PASSED, PASSED, PASSED), "whole"),
+    ("a column that does not come any more", window(0, refused=900, lost=("temp",)), {}, (BREACHED, INSUFFICIENT, INSUFFICIENT), "temp absent from 900 of 900 rows (missing_column)"),
+    ("one of many clients lost a column", window(refused=400, lost=("temp",)), {}, (BREACHED, PASSED, PASSED), "absent from 400 of 1400"),
+    ("one careless request", window(refused=3, lost=("temp",)), {}, (PASSED, PASSED, PASSED), "whole"),
+    ("lost columns ignored", window(refused=400, lost=("temp",)), {"schema": {"missingColumns": "Ignore"}}, (PASSED, PASSED, PASSED), "whole"),
+    ("text where numbers were", window(0, refused=900, mismatched=("distance",)), {}, (BREACHED, INSUFFICIENT, INSUFFICIENT), "distance of another type in 900 of 900 rows (data_type)"),
+    ("refusals without rows prove nothing about the rest", window(0, refused=900, lost=("temp",)), {"schema": {"missingColumns": "Ignore"}}, (INSUFFICIENT,) * 3, "0 rows (900 more were refused)"),
+    ("a policy for a column that is none", window(), {"features": {"columns": [{"name": "tmp"}]}}, (PASSED, ERROR, PASSED), "'tmp', which is no feature of this revision; it has temp, distance"),
+    ("everything ignored", window(), {"features": {"columns": [{"name": f.name, "ignore": True} for f in helpers.FEATURES]}}, (PASSED, INSUFFICIENT, PASSED), "no feature could be compared"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("profile", "spec", "expected", "says"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_verdicts(profile: Profile, spec: dict[str, Any], expected: tuple[str, str, str], says: str) -> None:
+    found = judge(profile, helpers.policy(**spec))
+    assert verdicts(found) == expected
+    assert says in found.message
+
+
+def test_a_breach_of_the_predictions_names_the_output() -> None:
+    made = EMPTY.fresh()
+    made.update(helpers.columns(1_000, 1), {"probability": np.full(1_000, 0.9), "label": helpers.objects(["late"] * 1_000)})
+    found = judge(made, helpers.policy())
+    assert verdicts(found) == (PASSED, PASSED, BREACHED)
+    assert found.message.startswith("predictions shifted: label (PSI")
+
+
+def test_extra_columns_count_when_the_policy_says_so() -> None:
+    made = window()
+    made.extra(["wind"], 600)
+    assert judge(made, helpers.policy()).violations == []
+    found = judge(made, helpers.policy(schema={"extraColumns": "Breach"}))
+    assert [(v.type, v.column, v.observed) for v in found.violations] == [("extra_column", "wind", "in 600 of 1000 rows")]
+
+
+def test_categories_under_a_ks_policy_are_compared_by_calibrated_psi() -> None:
+    found = judge(window(), helpers.policy(features={"default": {"test": "KolmogorovSmirnov", "threshold": 0.9}}))
+    by_name = {c.name: c for c in found.columns}
+    assert (by_name["temp"].test, by_name["temp"].threshold, by_name["temp"].calibrated) == ("KolmogorovSmirnov", 0.9, False)
+    assert (by_name["carrier"].test, by_name["carrier"].calibrated) == ("PSI", True)
+
+
+def test_a_column_without_values_is_no_pass_for_ks() -> None:
+    found = judge(
+        window(missing=1.0), helpers.policy(features={"default": {"test": "KolmogorovSmirnov"}, "maxDriftedShare": 0.2})
+    )
+    assert found.features.verdict == INSUFFICIENT
+    assert next(c for c in found.columns if c.name == "temp").verdict == INSUFFICIENT
+
+
+def test_the_whole_is_as_grave_as_its_gravest_group() -> None:
+    assert judge(window(0, refused=900, lost=("temp",)), helpers.policy()).verdict == BREACHED
+    assert judge(window(10), helpers.policy()).verdict == INSUFFICIENT
+    assert judge(window(), helpers.policy()).verdict == PASSED
+    assert unreadable("why").verdict == ERROR
+
+
+def test_ordinary_days_of_the_reference_are_no_drift_but_what_none_of_them_showed_is() -> None:
+    rng, rows = np.random.default_rng(2), 20_000
+    data = helpers.columns(rows)
+    data["temp"] = np.repeat(rng.uniform(-10, 10, rows // 500), 500) + rng.normal(size=rows)  # forty days, each with its weather
+    made = build_reference(helpers.frame(data), helpers.FEATURES, {}, timestamps=np.arange(rows).astype("datetime64[m]"))
+    spec = helpers.policy(features={"maxDriftedShare": 0.25})
+
+    def day(level: float) -> str:
+        traffic = helpers.columns(500, 9)
+        traffic["temp"] = level + rng.normal(size=500)
+        profile = Profile.empty(made)
+        profile.update(traffic, {})
+        return judge(profile, spec).features.verdict.value
+
+    assert [day(9.0), day(-9.0), day(40.0)] == [PASSED, PASSED, BREACHED]
+
+
+@pytest.mark.parametrize("rows", [500, 5_000, 100_000])
+def test_healthy_windows_alarm_no_more_often_than_promised(rows: int) -> None:
+    rng, windows, promise = np.random.default_rng(rows), 400, 0.05
+    spec = helpers.policy(falseAlarmRate=promise, features={"maxDriftedShare": 0.01})  # one drifted column is a breach
+    shares = [column.vector / column.vector.sum() for _, column in EMPTY.layout.columns]
+    drawn = [rng.multinomial(rows, p, windows) for p in shares]
+    alarms = 0
+    for i in range(windows):
+        made = EMPTY.fresh()
+        made.vector[0] = rows
+        for (group, column), counts in zip(EMPTY.layout.columns, drawn, strict=True):
+            made.counts(group, column.name)[:] = counts[i]
+        alarms += judge(made, spec).verdict != PASSED
+    assert alarms <= promise * windows + 3 * np.sqrt(promise * windows)
+
+
+def test_planted_shifts_are_found() -> None:
+    spec = helpers.policy(features={"maxDriftedShare": 0.25})
+    found = [judge(helpers.profile(REFERENCE, 500, seed, shift=0.5), spec) for seed in range(40)]
+    assert sum(f.features.verdict == BREACHED for f in found) >= 38
+    found = [judge(helpers.profile(REFERENCE, 500, seed, shares=(0.25, 0.3, 0.2, 0.25)), spec) for seed in range(40)]
+    assert sum(f.features.verdict == BREACHED for f in found) >= 38
