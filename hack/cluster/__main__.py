@@ -1,68 +1,46 @@
 """`python -m hack.cluster`: a Kubernetes cluster for this project."""
 
 import argparse
-import signal
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from hack.cluster import existing, node, paths, tools
-from hack.cluster.control_plane import ControlPlane
+from hack.cluster import background, existing, node, paths, status, tools
+from hack.cluster.commands import parser
 from hack.cluster.say import ClusterError, say, tail
-
-EPILOG = """\
-With USE_EXISTING_CLUSTER=1 the cluster of KUBECONFIG (and CONTEXT) is used instead, and nothing is started or ended.
-Images then go there by IMAGE_LOAD='kind load image-archive' (any command that takes an archive) or REGISTRY=host/path.
-"""
-
-
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hack.cluster", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--name", default="stationkeeper", help="name of the cluster (default: %(default)s)")
-    parser.add_argument("--dir", type=Path, help="where its state is kept (default: in the cache, by name)")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    build = verbs.add_parser("tools", help="build the pinned programs into the cache and print their paths")
-    build.add_argument("names", nargs="*", help="programs (default: all)")
-    start = verbs.add_parser("up", help="bring the cluster up, or go on where the last call ended")
-    start.add_argument(
-        "--control-plane-only", action="store_true", help="no node: API server and controllers in the foreground, no root"
-    )
-    verbs.add_parser("down", help="end it and leave nothing behind but its logs")
-    verbs.add_parser("status", help="say whether it is Ready (exit code 0) or not (1)")
-    load = verbs.add_parser("load", help="load images (docker-archives) into it")
-    load.add_argument("archives", nargs="+", type=Path, metavar="IMAGE.tar")
-    verbs.add_parser("kubeconfig", help="print the path of its kubeconfig")
-    logs = verbs.add_parser("logs", help="print the end of a component's log, or the paths of all")
-    logs.add_argument("component", nargs="?")
-    return parser
+from hack.cluster.state import State, lock
 
 
 def main() -> int:
-    """Run one verb; errors are one message and exit code 1."""
-    args = _arguments().parse_args()
-    directory = (args.dir or paths.cluster_directory(args.name)).resolve()
+    """Run one verb; an error is one message and exit code 1."""
+    args = parser().parse_args()
     try:
-        return _run(args, directory)
-    except ClusterError as error:
+        return _run(args)
+    except (ClusterError, ValueError, OSError, subprocess.SubprocessError) as error:
         say(f"error: {error}")
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; `up` goes on from here, `down` clears it away")
+        return 130
 
 
-def _run(args: argparse.Namespace, directory: Path) -> int:
+def _run(args: argparse.Namespace) -> int:
+    if args.verb == "tools":
+        for name in args.names or [program for module in tools.MODULES for program in module.programs]:
+            print(tools.tool(name), flush=True)
+        return 0
+    # A cluster that the user named has a place of its own: its kubeconfig must not replace the local node's.
+    name = args.name or ("existing" if existing.wanted() else "stationkeeper")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", name):
+        raise ClusterError(f"--name {name}: small letters, digits and dashes, as a node's name must be")
+    directory = (args.dir or paths.cluster_directory(name)).resolve()
     match args.verb:
-        case "tools":
-            for name in args.names or [program for module in tools.MODULES for program in module.programs]:
-                print(tools.tool(name))
-        case "up" if args.control_plane_only:
-            return _control_plane(directory)
         case "up":
-            kubeconfig = existing.up(directory) if existing.wanted() else node.up(args.name, directory)
-            print(f"export KUBECONFIG={kubeconfig}")
+            with lock(directory / ".lock", f"at work on cluster {name}"):
+                print(f"export KUBECONFIG={_up(args, name, directory)}")
         case "down":
-            if not existing.wanted():
-                node.down(args.name, directory)
+            _down(name, directory)
         case "status":
             return _status(directory)
         case "load":
@@ -70,42 +48,46 @@ def _run(args: argparse.Namespace, directory: Path) -> int:
         case "kubeconfig":
             print(directory / "kubeconfig")
         case "logs":
-            _logs(directory, args.component)
+            return _logs(directory / "logs", args.component, args.lines)
     return 0
 
 
-def _control_plane(directory: Path) -> int:
-    with ControlPlane.start(directory) as plane:
-        print(f"export KUBECONFIG={plane.kubeconfig}", flush=True)
-        say("a control plane without nodes; end it with Ctrl-C")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            say("ending")
-    return 0
+def _up(args: argparse.Namespace, name: str, directory: Path) -> Path:
+    if existing.wanted():
+        return existing.up(directory)
+    return background.up(name, directory) if args.control_plane_only else node.up(name, directory)
+
+
+def _down(name: str, directory: Path) -> None:
+    if existing.wanted():
+        say("the cluster is yours (USE_EXISTING_CLUSTER): nothing is ended")
+        return
+    if not directory.is_dir():
+        say(f"no cluster {name}: nothing to end")
+        return
+    with lock(directory / ".lock", f"at work on cluster {name}"):
+        state = State.load(directory)
+        background.down(directory) if state and state.kind == "control-plane" else node.down(name, directory)
+    say(f"cluster {name} is down; its logs stay in {directory / 'logs'}")
 
 
 def _status(directory: Path) -> int:
-    state = node.State.load(directory)
-    alive = existing.wanted() or (state is not None and state.alive)
-    said = node.node_ready(directory / "kubeconfig") if alive else "not running"
-    print("Ready" if said is True else f"not ready: {said}")
-    return 0 if said is True else 1
+    ready, lines = status.of_existing(directory / "kubeconfig") if existing.wanted() else status.of_local(directory)
+    width = max(len(component) for component, _ in lines)
+    for component, said in lines:
+        print(f"{component:{width}}  {said}")
+    return 0 if ready else 1
 
 
-def _logs(directory: Path, component: str | None) -> None:
-    logs = directory / "logs"
-    if component:
-        print(tail(logs / f"{component}.log", 100))
-    elif logs.is_dir():
-        for path in sorted(logs.glob("*.log")):
-            print(path)
+def _logs(logs: Path, component: str | None, lines: int) -> int:
+    if component is None:
+        print("\n".join(map(str, sorted(logs.glob("*.log")))) or f"no logs in {logs}")
+        return 0
+    if not (logs / f"{component}.log").exists():
+        raise ClusterError(f"no log of {component}; there are: {', '.join(sorted(path.stem for path in logs.glob('*.log')))}")
+    print(tail(logs / f"{component}.log", lines))
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except subprocess.SubprocessError as failure:
-        say(f"error: {failure}")
-        sys.exit(1)
+    sys.exit(main())

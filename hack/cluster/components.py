@@ -72,6 +72,8 @@ def etcd(data: Path, addresses: Addresses, credentials: Credentials) -> list[str
 
 def kube_apiserver(addresses: Addresses, credentials: Credentials) -> list[str]:
     """Flags of kube-apiserver."""
+    # A loopback address may not stand in the endpoints of the Service `kubernetes`; nobody could use them there either.
+    endpoints = "none" if addresses.api_host == "127.0.0.1" else "lease"
     return [
         f"--etcd-servers=https://127.0.0.1:{addresses.etcd_port}",
         f"--etcd-cafile={credentials.authority.certificate}",
@@ -80,6 +82,7 @@ def kube_apiserver(addresses: Addresses, credentials: Credentials) -> list[str]:
         f"--bind-address={addresses.api_host}",
         f"--advertise-address={addresses.api_host}",
         f"--secure-port={addresses.api_port}",
+        f"--endpoint-reconciler-type={endpoints}",
         f"--tls-cert-file={credentials.api.certificate}",
         f"--tls-private-key-file={credentials.api.key}",
         f"--client-ca-file={credentials.authority.certificate}",
@@ -99,13 +102,14 @@ def kube_apiserver(addresses: Addresses, credentials: Credentials) -> list[str]:
     ]
 
 
-def kube_controller_manager(kubeconfig: Path, credentials: Credentials) -> list[str]:
+def kube_controller_manager(kubeconfig: Path, credentials: Credentials, plugins: Path) -> list[str]:
     """Flags of kube-controller-manager: garbage collection, Jobs, CronJobs and Deployments are real."""
     return [
         f"--kubeconfig={kubeconfig}",
         "--leader-elect=false",
         "--secure-port=0",
         "--controllers=*,-node-ipam-controller",
+        f"--flex-volume-plugin-dir={plugins}",  # else it makes one below /usr/libexec
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={credentials.service_accounts}",
         f"--root-ca-file={credentials.authority.certificate}",

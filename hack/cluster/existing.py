@@ -38,6 +38,14 @@ def up(directory: Path) -> Path:
     return path
 
 
+def ready(kubeconfig: Path) -> bool | str:
+    """True when the cluster answers that it is ready, else why not."""
+    try:
+        return _kubectl(f"--kubeconfig={kubeconfig}", "get", "--raw", "/readyz").strip() == "ok"
+    except ClusterError as error:
+        return str(error)
+
+
 def load(archives: list[Path]) -> None:
     """Hand images to the user's cluster: by IMAGE_LOAD, or not at all where REGISTRY has them already.
 
@@ -50,7 +58,9 @@ def load(archives: list[Path]) -> None:
             return
         raise ClusterError("say how images reach that cluster: IMAGE_LOAD='kind load image-archive', or REGISTRY=<host>/<path>")
     for archive in archives:
-        subprocess.run([*shlex.split(command), str(archive)], check=True)
+        say(f"loading {archive.name}: {command} {archive}")
+        if subprocess.run([*shlex.split(command), str(archive)], check=False).returncode:
+            raise ClusterError(f"IMAGE_LOAD failed: {command} {archive}")
 
 
 def _kubectl(*args: str) -> str:

@@ -21,6 +21,8 @@ _PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 _CGROUPS = Path("/sys/fs/cgroup")
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+MOUNT_POINTS = (Path("/var/lib/cni"), Path("/var/lib/kubelet"))
 
 
 def run(*command: str, check: bool = True) -> str:
@@ -44,7 +46,7 @@ def install_packages() -> None:
         raise ClusterError(
             f"these programs are needed: {', '.join(missing)}; install them, or name a cluster by USE_EXISTING_CLUSTER=1"
         )
-    say(f"machine: installing the packages {', '.join(missing)} with apt-get")
+    say(f"machine: apt-get update, then apt-get install {' '.join(missing)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -57,11 +59,29 @@ def routes() -> list[str]:
     return [line.split()[0] for line in run("ip", "-4", "route", "show", "table", "main").splitlines() if line[:1].isdigit()]
 
 
+def load_bridge_module() -> None:
+    """Have the kernel filter bridged packets, or Services do not work between pods of one node."""
+    if _BRIDGE_FILTER.exists():
+        return
+    say("machine: loading the kernel module br_netfilter")
+    run("modprobe", "br_netfilter", check=False)
+    if not _BRIDGE_FILTER.exists():
+        raise ClusterError("this kernel has no br_netfilter; name a cluster by USE_EXISTING_CLUSTER=1 instead")
+
+
+def make_mount_points() -> None:
+    """Empty directories that the node mounts its own over; its programs have these places compiled in."""
+    missing = [place for place in MOUNT_POINTS if not place.is_dir()]
+    if missing:
+        say(f"machine: empty directories {' and '.join(map(str, missing))}, for the node to mount its own over")
+    for place in missing:
+        place.mkdir(parents=True)
+
+
 def connect(ranges: Ranges, pid: int) -> None:
     """One veth pair into the node's network namespace, and routes to its ranges through it."""
     link = ranges.host_link
     say(f"machine: link {link} to the node ({ranges.host} - {ranges.node}), routes to {ranges.pods} and {ranges.services}")
-    run("ip", "link", "delete", link, check=False)
     run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
     run("ip", "address", "add", f"{ranges.host}/24", "dev", link)
     run("ip", "link", "set", link, "up")
@@ -70,8 +90,9 @@ def connect(ranges: Ranges, pid: int) -> None:
 
 
 def disconnect(link: str) -> None:
-    """Remove the link; its routes go with it, and it goes by itself when the node's namespace ends."""
-    run("ip", "link", "delete", link, check=False)
+    """Remove the link, and its routes with it. It also goes by itself, a little after the node's namespace ended."""
+    if Path(f"/sys/class/net/{link}").exists():
+        run("ip", "link", "delete", link, check=False)
 
 
 def make_cgroups(name: str) -> None:
@@ -79,11 +100,26 @@ def make_cgroups(name: str) -> None:
     say(f"machine: cgroup {name} below {_CGROUPS}")
     for hierarchy in _hierarchies():
         group = hierarchy / name.strip("/")
+        _hand_down(hierarchy)
         group.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):  # the first version starts them empty, and then nothing may join
             own, parent = group / setting, hierarchy / setting
             if own.exists() and parent.exists() and not own.read_text(encoding="utf-8").strip():
                 own.write_text(parent.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _hand_down(hierarchy: Path) -> None:
+    """The second version hands a controller to child cgroups only when told so; systemd mostly did that already."""
+    controllers, handed = hierarchy / "cgroup.controllers", hierarchy / "cgroup.subtree_control"
+    if hierarchy != _CGROUPS or not controllers.exists():
+        return  # the first version, or the second beside it, which then holds no controller that a node needs
+    missing = set(controllers.read_text(encoding="utf-8").split()) - set(handed.read_text(encoding="utf-8").split())
+    for controller in sorted(missing & {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}):
+        say(f"machine: cgroup controller {controller} for child cgroups of {hierarchy}")
+        try:
+            handed.write_text(f"+{controller}", encoding="utf-8")
+        except OSError as error:
+            say(f"machine: that was refused ({error.strerror}); the kubelet says whether it can do without")
 
 
 def remove_cgroups(name: str) -> list[Path]:

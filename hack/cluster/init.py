@@ -6,17 +6,17 @@ Started by `node.up` through `unshare`; not meant to be called by hand.
 import argparse
 import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from hack.cluster import components, nodeconfig
+from hack.cluster.api import answers
 from hack.cluster.components import Addresses, Credentials
-from hack.cluster.control_plane import ready
-from hack.cluster.host import run
+from hack.cluster.host import MOUNT_POINTS, run
 from hack.cluster.network import Ranges
 from hack.cluster.nodeconfig import Node
 from hack.cluster.process import Component
@@ -32,7 +32,7 @@ def addresses(ranges: Ranges) -> Addresses:
 
 
 class Init:
-    """Brings the node up, then reaps what is orphaned until it is told to end."""
+    """Brings the node up, then starts again what ends and reaps what is orphaned, until it is killed."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -40,10 +40,10 @@ class Init:
         self.addresses = addresses(node.ranges)
         self.credentials = Credentials.create(node.directory / "pki", self.addresses)
         self.running: list[Component] = []
+        self.restarts: dict[str, int] = {}
 
     def main(self) -> int:
         """Start everything; stay."""
-        signal.signal(signal.SIGTERM, self._end)
         try:
             self._mounts()
             self._network()
@@ -51,45 +51,68 @@ class Init:
             self._runtime()
             self._node_agents()
         except (ClusterError, OSError, subprocess.SubprocessError) as error:
-            self._state({"failed": str(error)})
+            self._report(failed=str(error))
             say(f"node: {error}")
             return 1
-        self._state({"started": [component.name for component in self.running]})
+        self._report()
         while True:
-            self._reap()
+            ended = self._reap()
+            if ended:
+                self._report(down=[component.name for component in ended])
+                time.sleep(2)  # what ends at once again must not take the machine's time
+                self._restart(ended)
+                self._report()
             time.sleep(0.5)
 
-    def _state(self, state: dict[str, object]) -> None:
-        (self.node.directory / "init.json").write_text(json.dumps(state), encoding="utf-8")
+    def _report(self, *, failed: str = "", down: Sequence[str] = ()) -> None:
+        """Tell those outside, who see neither our processes nor our children."""
+        names = [component.name for component in self.running]
+        report = {"failed": failed, "running": [name for name in names if name not in down], "restarts": self.restarts}
+        partial = self.node.directory / "init.json.partial"
+        partial.write_text(json.dumps(report), encoding="utf-8")
+        partial.rename(self.node.directory / "init.json")
 
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        for component in reversed(self.running):
-            component.process.terminate()
-        sys.exit(0)
-
-    def _reap(self) -> None:
-        """Collect orphans (containers' shims), and notice a component that ended."""
+    def _reap(self) -> list[Component]:
+        """Collect orphans (containers' shims). Returns the components that ended."""
         by_pid = {component.process.pid: component for component in self.running}
+        ended: list[Component] = []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return ended
             if pid == 0:
-                return
-            if ended := by_pid.get(pid):
-                self._state({"failed": f"{ended.name} ended with status {status}", "component": ended.name})
+                return ended
+            if component := by_pid.get(pid):
+                component.process.returncode = os.waitstatus_to_exitcode(status)
+                ended.append(component)
+
+    def _restart(self, ended: list[Component]) -> None:
+        for component in ended:
+            say(f"node: {component.name} ended with exit code {component.process.returncode}; starting it again")
+            self.restarts[component.name] = self.restarts.get(component.name, 0) + 1
+            component.restart()
 
     def _mounts(self) -> None:
-        """A /run, /var/log and CNI state of the node's own: nothing of it is left when the namespace ends."""
+        """Places of the node's own: nothing of them is left when the namespace ends."""
         run("mount", "--make-rshared", "/")
-        for path in ("/run", "/var/log", "/var/lib/cni"):
-            Path(path).mkdir(parents=True, exist_ok=True)
+        for path in ("/run", "/var/log", *map(str, MOUNT_POINTS)):
             run("mount", "-t", "tmpfs", "tmpfs", path)
         Path("/run/lock").mkdir(exist_ok=True)
+        for setting, value in nodeconfig.KERNEL_SETTINGS.items():
+            self._pretend(setting, value)
+
+    def _pretend(self, setting: str, value: str) -> None:
+        """Show the kubelet the kernel setting that it wants: it would else change the machine's."""
+        real = Path("/proc/sys") / setting
+        if real.exists() and real.read_text(encoding="utf-8").strip() != value:
+            shown = Path("/run/kernel-settings") / setting
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            shown.write_text(f"{value}\n", encoding="utf-8")
+            run("mount", "--bind", str(shown), str(real))
 
     def _network(self) -> None:
+        socket.sethostname(self.node.name)
         wait("node: waiting for its link", lambda: Path("/proc/net/dev").read_text(encoding="utf-8").count("eth0") > 0, 30)
         run("ip", "link", "set", "lo", "up")
         run("ip", "address", "add", f"{self.node.ranges.node}/24", "dev", "eth0")
@@ -123,9 +146,9 @@ class Init:
         credentials = self.credentials
         self._start("etcd", tool("etcd"), components.etcd(self.node.directory / "etcd", self.addresses, credentials))
         self._start("kube-apiserver", tool("kube-apiserver"), components.kube_apiserver(self.addresses, credentials))
-        wait("node: waiting for kube-apiserver", lambda: ready(self.addresses.url, credentials), 180, self._check)
+        wait("node: waiting for kube-apiserver", lambda: answers(self.addresses.url, credentials), 180, check=self._check)
         manager = self._kubeconfig("kube-controller-manager", "system:kube-controller-manager")
-        flags = components.kube_controller_manager(manager, credentials)
+        flags = components.kube_controller_manager(manager, credentials, self.node.directory / "volume-plugins")
         self._start("kube-controller-manager", tool("kube-controller-manager"), flags)
         scheduler = self._kubeconfig("kube-scheduler", "system:kube-scheduler")
         self._start("kube-scheduler", tool("kube-scheduler"), components.kube_scheduler(scheduler))
@@ -134,7 +157,7 @@ class Init:
         self._config("cni/10-stationkeeper.conflist", nodeconfig.cni(self.node))
         config = self._config("containerd.toml", nodeconfig.containerd(self.node))
         self._start("containerd", Path("/usr/bin/containerd"), [f"--config={config}"])
-        wait("node: waiting for containerd", lambda: _answers(self.node.containerd_socket), 60, self._check)
+        wait("node: waiting for containerd", lambda: _serves(self.node.containerd_socket), 60, check=self._check)
         run("ctr", "-a", self.node.containerd_socket, "-n", "k8s.io", "images", "import", str(self.node.directory / "pause.tar"))
 
     def _node_agents(self) -> None:
@@ -161,7 +184,7 @@ class Init:
         self._start("coredns", tool("coredns"), ["-conf", str(config)])
 
 
-def _answers(socket: str) -> bool:
+def _serves(socket: str) -> bool:
     return subprocess.run(["ctr", "-a", socket, "version"], capture_output=True, check=False).returncode == 0
 
 

@@ -10,6 +10,15 @@ import yaml
 from hack.cluster.components import DOMAIN
 from hack.cluster.network import Ranges
 
+# What the kubelet sets for the whole machine where it finds another value.
+KERNEL_SETTINGS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
 PAUSE_IMAGE = "localhost/stationkeeper/pause:1"
 
 

@@ -1,7 +1,7 @@
-"""Programs that run in the background, each with a log of its own."""
+"""Programs that run in the background, each with a log of its own, and processes known by more than their pid."""
 
-import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,11 +11,55 @@ from pathlib import Path
 
 from hack.cluster.say import ClusterError, tail
 
-_PR_SET_PDEATHSIG = 1
+
+@dataclass(frozen=True)
+class Identity:
+    """A process: pid and start time together, for a pid alone is used again by somebody else."""
+
+    pid: int
+    start: str
+
+    @classmethod
+    def of(cls, pid: int) -> "Identity":
+        """The process that has this pid now."""
+        return cls(pid, started_at(pid) or "gone")
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs."""
+        return started_at(self.pid) == self.start
+
+    def end(self, *, gently: float = 0, seconds: float = 30) -> None:
+        """End that very process, never another one, and wait until it is gone. `gently`: seconds to end by itself.
+
+        Raises:
+            ClusterError: when it does not end.
+        """
+        if gently and self.alive:
+            os.kill(self.pid, signal.SIGTERM)
+            self._wait(gently)
+        if self.alive:
+            os.kill(self.pid, signal.SIGKILL)
+            if not self._wait(seconds):
+                raise ClusterError(f"process {self.pid} does not end")
+
+    def _wait(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.alive:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def started_at(pid: int) -> str | None:
+    """When a process started (clock ticks since boot). None when there is none, or only its exit code is left."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    fields = stat.rsplit(")", 1)[1].split()
+    return None if fields[0] == "Z" else fields[19]
 
 
 @dataclass
@@ -23,25 +67,25 @@ class Component:
     """One running program."""
 
     name: str
+    command: list[str]
     process: subprocess.Popen[bytes]
     log: Path
 
     @classmethod
     def start(cls, name: str, program: Path, flags: Sequence[str], logs: Path, *, tied: bool = True) -> "Component":
-        """Start a program. `tied`: it dies with this process; else it goes on in a session of its own."""
+        """Start a program. `tied`: it dies with the thread that calls this; else it goes on."""
         logs.mkdir(parents=True, exist_ok=True)
+        command = [str(program), *flags]
+        if tied and (setpriv := shutil.which("setpriv")):
+            # Even when we are killed: the kernel ends it. A wrapper, because code between fork and exec (preexec_fn) is unsafe
+            # in a process with threads, and Python warns of it.
+            command = [setpriv, "--pdeathsig", "KILL", *command]
         log = logs / f"{name}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [str(program), *flags],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                preexec_fn=_die_with_parent if tied else None,
-                start_new_session=not tied,
-                cwd=logs,
-            )
-        return cls(name, process, log)
+        return cls(name, command, _spawn(command, log), log)
+
+    def restart(self) -> None:
+        """Start it again, after it ended."""
+        self.process = _spawn(self.command, self.log)
 
     def check(self) -> None:
         """Raise when it has ended.
@@ -64,23 +108,9 @@ class Component:
             self.process.wait()
 
 
-def started_at(pid: int) -> str | None:
-    """When a process started (clock ticks since boot): with the pid, its identity. None when there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    fields = stat.rsplit(")", 1)[1].split()
-    return None if fields[0] == "Z" else fields[19]
-
-
-def kill(pid: int, start: str, seconds: float = 20) -> None:
-    """Kill the process that has this pid and start, never another one, and wait for its end."""
-    if started_at(pid) != start:
-        return
-    os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + seconds
-    while started_at(pid) == start:
-        if time.monotonic() > deadline:
-            raise ClusterError(f"process {pid} does not end")
-        time.sleep(0.05)
+def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C reaches us alone, and we end things in their order.
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=log.parent
+        )

@@ -58,20 +58,29 @@ def tail(path: Path, lines: int = 30) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def wait(what: str, ready: Callable[[], bool | str], seconds: float, check: Callable[[], None] = lambda: None) -> None:
+def wait(
+    what: str,
+    ready: Callable[[], bool | str],
+    seconds: float,
+    *,
+    check: Callable[[], None] = lambda: None,
+    log: Path | None = None,
+) -> None:
     """Wait until `ready` returns True; a string it returns is shown as what it waits for.
 
     Raises:
-        ClusterError: when the time is over, or `check` raises it.
+        ClusterError: when the time is over, with the end of `log`, or when `check` raises it.
     """
     deadline = time.monotonic() + seconds
+    state = ready()
+    if state is True:  # a repeated call need not tell what was so already
+        return
     with Progress(what) as progress:
-        while True:
+        while state is not True:
             check()
-            state = ready()
-            if state is True:
-                return
             if time.monotonic() > deadline:
-                raise ClusterError(f"{what}: not after {seconds:.0f} s{f': {state}' if state else ''}")
+                end = f"; the end of {log}:\n{tail(log)}" if log else ""
+                raise ClusterError(f"{what}: not after {seconds:.0f} s{f': {state}' if state else ''}{end}")
             progress.tick(state if isinstance(state, str) else "")
-            time.sleep(0.25)
+            time.sleep(0.1)
+            state = ready()

@@ -1,19 +1,17 @@
 """Pinned Go tools, built once into the cache, keyed by what pins them. A fitting kubectl or helm of the machine is used as it is."""
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hack.cluster.paths import REPOSITORY, cache
-from hack.cluster.say import ClusterError, Progress
+from hack.cluster.say import ClusterError, Progress, tail
+from hack.cluster.state import lock
 
 KUBERNETES = "v1.36.3"
 _VERSION = "k8s.io/component-base/version"
@@ -68,7 +66,7 @@ def build(module: Module) -> Path:
             "Go (1.26 or newer) is needed to build the cluster's programs; install it, or name a cluster by USE_EXISTING_CLUSTER=1"
         )
     home.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(home.with_suffix(".lock")):
+    with lock(home.with_suffix(".lock"), f"building {module.name}"):
         if not home.is_dir():  # another process may have built it while we waited
             _install(source, module, home)
     return home
@@ -99,17 +97,10 @@ def _install(source: Path, module: Module, home: Path) -> None:
                 except subprocess.TimeoutExpired:
                     continue
         if process.returncode:
-            raise ClusterError(f"building {module.name} failed; the end of {log}:\n{log.read_text(encoding='utf-8')[-2000:]}")
+            raise ClusterError(f"building {module.name} failed; the end of {log}:\n{tail(log)}")
         for old, new in module.rename.items():
             (target / old).rename(target / new)
         target.rename(home)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _on_machine(program: str) -> Path | None:

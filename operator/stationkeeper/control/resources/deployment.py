@@ -9,6 +9,7 @@ from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
 
 DRAIN_SECONDS = 10.0  # a pod that is told to stop still answers for this long
+_THREADS = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 GRACE_SECONDS = 40  # drain, the last requests, the last flush of captured rows
 
 
@@ -53,6 +54,8 @@ def _pod(owner: Owner, revision: RevisionIdentity, image: Image) -> Object:
         serving.resources,
         {"tmp": "/tmp"},  # noqa: S108  an emptyDir of the pod's own
     )
+    # Capture's threads must not take the cores that requests need.
+    serve["env"] += [{"name": name, "value": value} for name, value in _THREADS.items()]
     serve["ports"] = [{"name": "http", "containerPort": PORT_HTTP, "protocol": "TCP"}]
     serve["readinessProbe"] = _probe("/v2/health/ready", period=2, failures=3)
     serve["livenessProbe"] = _probe("/v2/health/live", period=10, failures=6)

@@ -1,0 +1,1 @@
+"""The whole loop on real data: train, serve, drift, retrain, roll out."""

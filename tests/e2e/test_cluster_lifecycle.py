@@ -1,0 +1,255 @@
+"""The local cluster: a second one beside any other serves pods as a real one does, and leaves nothing behind when it ends."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hack.cluster.image import write_archive
+from hack.cluster.paths import REPOSITORY
+from hack.cluster.process import Identity
+from hack.cluster.tools import tool
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a node needs root"),
+]
+
+NAME = "lifecycle"
+IMAGE = "stationkeeper/lifecycle:dev"
+APPLETS = ("sh", "cat", "echo", "httpd", "id", "nslookup", "wget")
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - name: web
+    image: stationkeeper/lifecycle:dev
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, "echo hello > /www/index.html; echo started; exec httpd -f -p 8080 -h /www"]
+    readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+    resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {memory: 64Mi}}
+    securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+    volumeMounts: [{name: www, mountPath: /www}]
+  volumes: [{name: www, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: tick}
+spec:
+  schedule: "0 0 1 1 *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: tick, image: "stationkeeper/lifecycle:dev", imagePullPolicy: IfNotPresent, command: [echo, tick]}]
+"""
+KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster under test, and what the machine was like before it."""
+
+    directory: Path
+    name: str
+    before: dict[str, list[str]]
+
+    def run(self, *args: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        """One call of the tool, as a user makes it."""
+        verb, *rest = args
+        environment = {key: value for key, value in os.environ.items() if key != "USE_EXISTING_CLUSTER"}
+        command = [sys.executable, "-m", "hack.cluster", verb, f"--name={self.name}", f"--dir={self.directory}", *rest]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        assert not ok or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def kubectl(self, *args: str, text: str | None = None) -> str:
+        """Ask the cluster."""
+        command = [str(tool("kubectl")), f"--kubeconfig={self.directory / 'kubeconfig'}", *args]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def processes(self) -> dict[str, Identity]:
+        """The processes that hold it."""
+        said = json.loads((self.directory / "cluster.json").read_text())["processes"]
+        return {name: Identity(**process) for name, process in said.items()}
+
+
+def machine(name: str) -> dict[str, list[str]]:
+    """What a cluster could leave behind on this machine; of cgroups and kept directories, what bears its name."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/*") if path.is_dir()]
+    cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob("*") if path.is_dir()]
+    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
+    return {
+        "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
+        "routes": sorted(subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()),
+        "network namespaces": subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout.splitlines(),
+        "mounts": sorted(line.split(" ", 4)[4] for line in mounts),
+        "iptables": sorted(re.sub(r"\[\d+:\d+\]", "", line) for line in rules.splitlines() if not line.startswith("#")),
+        "cgroups": sorted(path for path in cgroups if name in path or "kubepods" in path),
+        "kernel settings": [(Path("/proc/sys") / setting).read_text() for setting in KERNEL_SETTINGS],
+        "node directories": sorted(str(path) for place in ("kubelet", "cni") for path in Path("/var/lib", place).rglob("*")),
+    }
+
+
+def namespaces(pid: int) -> set[str]:
+    """The namespaces of a process that it does not share with us."""
+    kinds = ("pid", "mnt", "net", "uts", "ipc")
+    theirs = {os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds}
+    return theirs - {os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
+
+
+def inhabitants(spaces: set[str]) -> list[str]:
+    """Every process of the machine that is in one of these namespaces."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(link.readlink()) in spaces for link in (process / "ns").iterdir()):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def eventually(what: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether it becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def fetch(url: str) -> str:
+    """What a URL answers, asked without a proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A whole node, beside any other that runs here, with one pod that serves."""
+    before = machine(NAME)
+    cluster = Cluster(tmp_path_factory.mktemp("node"), NAME, before)
+    try:
+        said = cluster.run("up")
+        assert said.stdout == f"export KUBECONFIG={cluster.directory / 'kubeconfig'}\n"
+        cluster.run("load", str(busybox(cluster.directory)))
+        cluster.kubectl("apply", "-f", "-", text=POD)
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+        yield cluster
+    finally:
+        cluster.run("down")
+
+
+def busybox(directory: Path) -> Path:
+    """An image for tests, of the machine's own static busybox."""
+    program = Path("/bin/busybox")
+    if not program.exists():
+        pytest.skip("needs busybox (Debian: busybox-static)")
+    path = directory / "busybox.tar"
+    write_archive(
+        path,
+        IMAGE,
+        {"bin/busybox": program.read_bytes()},
+        ["/bin/busybox"],
+        links=dict.fromkeys((f"bin/{name}" for name in APPLETS), "busybox"),
+    )
+    return path
+
+
+def test_a_node_says_what_it_does_to_the_machine(node: Cluster) -> None:
+    log = (node.directory / "logs" / "init.log").read_text()
+    assert "failed" not in log
+    status = node.run("status")
+    assert re.search(rf"node {NAME} +Ready", status.stdout)
+    assert re.search(r"kubelet +running", status.stdout)
+
+
+def test_a_pod_is_confined_and_finds_services_by_name(node: Cluster) -> None:
+    script = (
+        "id -u; grep Seccomp: /proc/1/status; wget -qO- http://front; nslookup front.default.svc.cluster.local | grep -c Name"
+    )
+    said = node.kubectl("exec", "web", "--", "sh", "-c", script.replace("grep", "busybox grep"))
+    assert said.split() == ["65532", "Seccomp:", "2", "hello", "1"]
+
+
+def test_the_machine_reaches_pods_and_services(node: Cluster) -> None:
+    pod = node.kubectl("get", "pod", "web", "-o", "jsonpath={.status.podIP}")
+    service = node.kubectl("get", "service", "front", "-o", "jsonpath={.spec.clusterIP}")
+    assert fetch(f"http://{pod}:8080/") == "hello\n"
+    assert fetch(f"http://{service}/") == "hello\n"
+
+
+def test_logs_and_port_forward_work(node: Cluster) -> None:
+    assert node.kubectl("logs", "web") == "started\n"
+    command = [str(tool("kubectl")), f"--kubeconfig={node.directory / 'kubeconfig'}", "port-forward", "pod/web", ":8080"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forward:
+        assert forward.stdout
+        port = re.search(r":(\d+) ->", forward.stdout.readline())
+        assert port
+        assert fetch(f"http://127.0.0.1:{port[1]}/") == "hello\n"
+        forward.terminate()
+
+
+def test_a_cron_job_runs_its_pod_to_the_end(node: Cluster) -> None:
+    node.kubectl("create", "job", "--from=cronjob/tick", "now")
+    node.kubectl("wait", "--for=condition=Complete", "job/now", "--timeout=60s")
+    assert node.kubectl("logs", "job/now") == "tick\n"
+
+
+def test_up_again_keeps_what_runs(node: Cluster) -> None:
+    held = node.processes()
+    node.run("up")
+    assert node.processes() == held
+    assert fetch("http://" + node.kubectl("get", "service", "front", "-o", "jsonpath={.spec.clusterIP}")) == "hello\n"
+
+
+def test_down_leaves_nothing_behind(node: Cluster) -> None:
+    spaces = namespaces(node.processes()["init"].pid)
+    assert len(spaces) == 5
+    assert len(inhabitants(spaces)) > 8
+    node.run("down")
+    assert inhabitants(spaces) == []
+    after = machine(NAME)
+    for what, before in node.before.items():
+        assert after[what] == before, what
+    assert {path.name for path in node.directory.iterdir()} == {"logs", ".lock", "busybox.tar"}
+    assert node.run("status", ok=False).returncode == 1
+    node.run("down")
+
+
+def test_a_control_plane_alone_survives_the_call_and_a_crash_of_its_parts(tmp_path: Path) -> None:
+    plane = Cluster(tmp_path / "plane", "lifecycle-plane", {})
+    plane.run("up", "--control-plane-only")
+    try:
+        assert plane.kubectl("get", "--raw", "/readyz") == "ok"
+        plane.run("status")
+        held = plane.processes()
+        held["kube-apiserver"].end()
+        assert plane.run("status", ok=False).returncode == 1
+    finally:
+        plane.run("down")
+    assert not any(process.alive for process in held.values())
