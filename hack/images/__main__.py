@@ -12,7 +12,7 @@ from hack.cluster import existing, node, paths
 from hack.cluster.paths import REPOSITORY, cache
 from hack.cluster.say import ClusterError, say
 from hack.cluster.tools import tool
-from hack.images.context import base, context, digest
+from hack.images.context import PARTS, base, context, digest
 from hack.images.engine import Engine, find
 
 IMAGES = ("operator", "workloads", "versitygw")
@@ -36,9 +36,8 @@ def build(image: str, engine: Engine) -> Path:
         key = program.parent.name
     else:
         sources = [REPOSITORY / "Containerfile", REPOSITORY / "requirements" / f"{image}.txt"]
-        plane = "control" if image == "operator" else "workloads"
         package = REPOSITORY / "operator" / "stationkeeper"
-        key = digest([*sources, package / "__init__.py", package / "api", package / plane])
+        key = digest([*sources, *(package / part for part in PARTS[image])])
     tag = name(image)
     archive = cache() / "images" / f"{image}-{tag.rpartition(':')[2]}-{key}.tar"
     if archive.exists():

@@ -1,5 +1,6 @@
 """What goes into a build: the clone's sources, the locked wheels, the S3 server's program, a base image where none can be pulled."""
 
+import compileall
 import hashlib
 import os
 import shutil
@@ -14,6 +15,11 @@ from hack.images.engine import Engine
 
 PUBLIC_BASE = "python:3.11-slim-bookworm"
 LOCAL_BASE = "localhost/stationkeeper/base:bookworm"
+# What each image has of the package: the contract, and its plane.
+PARTS = {
+    "operator": ("__init__.py", "api", "control"),
+    "workloads": ("__init__.py", "api", "workloads"),
+}
 PYTHON = "3.11"  # of the base image; wheels are chosen for it, not for this machine's Python
 
 
@@ -51,12 +57,18 @@ def wheels(which: str) -> Path:
 
 
 def context(scratch: Path, which: str) -> Path:
-    """Lay out the build context of one image in a scratch directory."""
-    shutil.copytree(wheels(which), scratch / "wheels" / which, copy_function=os.link)
-    (scratch / "requirements").mkdir()
-    shutil.copyfile(REPOSITORY / "requirements" / f"{which}.txt", scratch / "requirements" / f"{which}.txt")
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "operator" / "stationkeeper", scratch / "operator" / "stationkeeper", ignore=ignore)
+    """Lay out the build context of one image in a scratch directory: its wheels, its lock, its plane's sources."""
+    shutil.copytree(wheels(which), scratch / "wheels", copy_function=os.link)
+    shutil.copyfile(REPOSITORY / "requirements" / f"{which}.txt", scratch / "wheels" / "requirements.txt")
+    package = REPOSITORY / "operator" / "stationkeeper"
+    for part in PARTS[which]:
+        target = scratch / "stationkeeper" / part
+        target.parent.mkdir(exist_ok=True)
+        if (package / part).is_dir():
+            shutil.copytree(package / part, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(package / part, target)
+    compileall.compile_dir(scratch / "stationkeeper", quiet=1, stripdir=str(scratch), prependdir="/opt/stationkeeper")
     return scratch
 
 
