@@ -89,9 +89,14 @@ def connect(ranges: Ranges, pid: int) -> None:
         run("ip", "route", "replace", cidr, "via", ranges.node, "dev", link)
 
 
+def connected(link: str) -> bool:
+    """Whether there is a link of this name."""
+    return Path("/sys/class/net", link).exists()
+
+
 def disconnect(link: str) -> None:
     """Remove the link, and its routes with it. It also goes by itself, a little after the node's namespace ended."""
-    if Path(f"/sys/class/net/{link}").exists():
+    if connected(link):
         run("ip", "link", "delete", link, check=False)
 
 

@@ -39,6 +39,15 @@ class Ranges:
         return f"10.{self.block}.128.1"
 
 
+def link_name(name: str) -> str:
+    """The machine's end of the link to the node of this name: at most 15 characters, as the kernel wants."""
+    return f"sk{_digest(name)[:8]}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
 def choose(name: str, routes: Iterable[str]) -> Ranges:
     """Ranges for a cluster of this name that overlap none of these routes (CIDRs).
 
@@ -46,10 +55,9 @@ def choose(name: str, routes: Iterable[str]) -> Ranges:
         ValueError: when all of 10.0.0.0/8 is taken.
     """
     taken = [ipaddress.ip_network(route, strict=False) for route in routes]
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    first = int(digest[:4], 16) % 200
+    first = int(_digest(name)[:4], 16) % 200
     for step in range(200):
         block = 32 + (first + step) % 200
         if not any(ipaddress.ip_network(f"10.{block}.0.0/16").overlaps(network) for network in taken):
-            return Ranges(block, f"sk{digest[:8]}")
+            return Ranges(block, link_name(name))
     raise ValueError("no free range in 10.0.0.0/8 for a cluster: remove a route, or name a cluster by USE_EXISTING_CLUSTER=1")

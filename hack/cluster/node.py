@@ -13,7 +13,7 @@ from hack.cluster.api import DEFAULT_SERVICE_ACCOUNT, answers, resolves
 from hack.cluster.components import DOMAIN, Credentials
 from hack.cluster.image import pause_archive
 from hack.cluster.init import addresses
-from hack.cluster.network import Ranges, choose
+from hack.cluster.network import Ranges, choose, link_name
 from hack.cluster.nodeconfig import COREDNS_ROLE, Node
 from hack.cluster.paths import REPOSITORY, cache
 from hack.cluster.process import Identity
@@ -21,6 +21,7 @@ from hack.cluster.say import ClusterError, say, tail, wait
 from hack.cluster.state import State, clear, rotate_logs, running
 from hack.cluster.tools import tool
 
+_TOO_OFTEN = 3
 _PROGRAMS = ("etcd", "kube-apiserver", "coredns", "kubectl")
 _UNSHARE = ("unshare", "--pid", "--fork", "--mount", "--net", "--uts", "--ipc", "--kill-child", "--mount-proc")
 # The node mounts its own over these, and could not see a state kept there.
@@ -113,8 +114,10 @@ def _finish(state: State, directory: Path) -> Path:
     credentials = Credentials.create(directory / "pki", addresses(ranges))
     logs = directory / "logs"
 
+    before = report(directory).get("restarts", {})
+
     def check() -> None:
-        _raise_if_failed(state, directory)
+        _raise_if_failed(state, directory, before)
 
     def started() -> bool:
         return "kubelet" in report(directory).get("running", ())
@@ -142,11 +145,17 @@ def report(directory: Path) -> dict[str, Any]:
     return said
 
 
-def _raise_if_failed(state: State, directory: Path) -> None:
-    if said := report(directory).get("failed"):
-        raise ClusterError(f"the node failed: {said}")
+def _raise_if_failed(state: State, directory: Path, before: dict[str, int]) -> None:
+    """Raise when the node ended, or a component ends again and again; `before`: how often when this call began."""
+    said = report(directory)
+    if said.get("failed"):
+        raise ClusterError(f"the node failed: {said['failed']}")
     if not state.alive:
         raise ClusterError(f"the node's first process ended:\n{tail(directory / 'logs' / 'init.log')}")
+    for name, times in said.get("restarts", {}).items():
+        if times >= before.get(name, 0) + _TOO_OFTEN:
+            log = directory / "logs" / f"{name}.log"
+            raise ClusterError(f"{name} ends again and again; `down` clears the node away; the end of {log}:\n{tail(log)}")
 
 
 def kubectl(kubeconfig: Path, *args: str, text: str | None = None) -> str:
@@ -196,6 +205,8 @@ def down(name: str, directory: Path) -> None:
     if state:
         _end(state)
         host.disconnect(state.link)
+    elif host.connected(link_name(name)):
+        return  # a cluster of this name runs from another directory: its cgroups are not ours
     group = Node(name, directory, Ranges(0, "")).cgroup
     if host.remove_cgroups(group):
         wait("waiting for the node's last processes", lambda: not host.remove_cgroups(group), 60)

@@ -47,11 +47,12 @@ def operator(kube: Kube, *extra: str) -> None:
         repository, _, tag = image_name(image).rpartition(":")
         values += ["--set", f"image.{image}.repository={repository}", "--set", f"image.{image}.tag={tag}"]
     kube.apply(REPOSITORY / "crds")
+    upgrade = bool(kube.get("deployment", "stationkeeper", OPERATOR_NAMESPACE))
     chart = str(REPOSITORY / "charts" / "stationkeeper")
     where = ["--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--skip-crds", "--timeout", "5m"]
     kube.helm("upgrade", "--install", "stationkeeper", chart, *where, *values, *extra)
-    # The tag does not change between builds of a clone, so a running pod would keep the old image.
-    kube.kubectl("-n", OPERATOR_NAMESPACE, "rollout", "restart", "deployment/stationkeeper")
+    if upgrade:  # the tag is the same for every build of a clone, so a running pod would keep the old image
+        kube.kubectl("-n", OPERATOR_NAMESPACE, "rollout", "restart", "deployment/stationkeeper")
     kube.kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", "deployment/stationkeeper", "--timeout=180s")
 
 

@@ -10,12 +10,12 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import log_loss, roc_auc_score
-from stationkeeper.api.manifest import Manifest
-from stationkeeper.workloads.artifacts import columns
-from stationkeeper.workloads.artifacts.runtime import load_model
 
 from hack.demo import flights
 from hack.demo.install import ARTIFACTS, MODEL, REPLAY_UNTIL
+from stationkeeper.api.manifest import Manifest
+from stationkeeper.workloads.artifacts import columns
+from stationkeeper.workloads.artifacts.runtime import load_model
 
 _LATER = timedelta(days=30)
 

@@ -13,6 +13,8 @@ from stationkeeper.control.kube.store import Store
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
+# Kopf would ask the system for the user's name, which a container's user has not; without peering nobody reads it.
+_IDENTITY: Any = "stationkeeper"
 
 
 class Informer:
@@ -63,6 +65,7 @@ class Informer:
             registry=self._registry(),
             settings=_settings(),
             standalone=True,
+            identity=_IDENTITY,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             ready_flag=ready,

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import pytest
+
 from stationkeeper.api.model import TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
 from tests.support.world import World, digest, model, policy

@@ -1,0 +1,62 @@
+"""The custom resources, read and annotated through the user's kubeconfig."""
+
+from typing import Any
+
+from kubernetes import client, config
+
+from stationkeeper.api.meta import ANNOTATION_RETRAIN, GROUP, VERSION
+
+Object = dict[str, Any]
+_SECONDS = 10
+
+
+class CommandError(Exception):
+    """A command that cannot be done; the message says why and what to do."""
+
+
+class Cluster:
+    """The objects of one namespace."""
+
+    def __init__(self, namespace: str | None, context: str | None) -> None:
+        try:
+            config.load_kube_config(context=context)
+            _, active = config.list_kube_config_contexts()
+        except config.ConfigException as error:
+            raise CommandError(f"no cluster: {error}; set KUBECONFIG") from error
+        self.namespace = namespace or (active.get("context") or {}).get("namespace") or "default"
+        self._api = client.CustomObjectsApi()
+
+    def model(self, name: str) -> Object:
+        """One Model.
+
+        Raises:
+            CommandError: when there is none, or it may not be read.
+        """
+        return self._call(self._api.get_namespaced_custom_object, "models", name)
+
+    def models(self) -> list[Object]:
+        """All Models of the namespace."""
+        return self._items("models")
+
+    def revisions(self, model: str) -> list[Object]:
+        """The records of a model's revisions, newest first."""
+        found = [revision for revision in self._items("modelrevisions") if revision["spec"]["modelName"] == model]
+        return sorted(found, key=lambda revision: revision["spec"]["number"], reverse=True)
+
+    def request_training(self, name: str, token: str) -> None:
+        """Ask for a training: an annotation that the operator answers once."""
+        body = {"metadata": {"annotations": {ANNOTATION_RETRAIN: token}}}
+        self._call(self._api.patch_namespaced_custom_object, "models", name, body)
+
+    def _items(self, plural: str) -> list[Object]:
+        items: list[Object] = self._call(self._api.list_namespaced_custom_object, plural)["items"]
+        return items
+
+    def _call(self, method: Any, plural: str, *arguments: Any) -> Object:
+        try:
+            result: Object = method(GROUP, VERSION, self.namespace, plural, *arguments, _request_timeout=_SECONDS)
+        except client.ApiException as error:
+            what = f"{plural[:-1]} {arguments[0]}" if arguments else plural
+            reasons = {404: "not found", 403: "you may not do this", 401: "you are not logged in"}
+            raise CommandError(f"{what} in namespace {self.namespace}: {reasons.get(error.status, error.reason)}") from error
+        return result
