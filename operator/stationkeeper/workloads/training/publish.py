@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from stationkeeper import __version__
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import (
     FILE_GOLDEN,
@@ -42,7 +43,7 @@ from stationkeeper.workloads.training.handover import Paths, Prepared, Schema
 
 log = logging.getLogger(__name__)
 
-_LIBRARIES = ("scikit-learn", "numpy", "skops", "onnxruntime", "skl2onnx", "onnx", "polars", "stationkeeper")
+_LIBRARIES = ("scikit-learn", "numpy", "skops", "onnxruntime", "skl2onnx", "onnx", "polars")
 _MAX_MODEL_BYTES = 2**30
 
 
@@ -223,7 +224,7 @@ def _manifest(config: TrainConfig, meaning: Schema, data: DataRecord, record: Ev
             "files": {},
             "data": data,
             "evaluation": record or empty,
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
+            "versions": {"python": platform.python_version(), "stationkeeper": __version__} | {name: version(name) for name in _LIBRARIES},
         }
     )
 
