@@ -86,7 +86,8 @@ def test_a_worse_challenger_is_refused_and_the_stable_revision_goes_on(summary, 
     with install.store(kube) as client:  # newer rows than any revision has learned from: something to judge by
         later = flights.between(frame, datetime(2013, 8, 15, tzinfo=UTC), datetime(2013, 10, 1, tzinfo=UTC))
         client.put_object(Bucket=install.BUCKET, Key="labelled/2013-later.parquet", Body=flights.parquet(later))
-    worse = {"spec": {"training": {"estimator": {"params": {"max_iter": 1, "learning_rate": 0.01, "max_leaf_nodes": 2}}}}}
+    params = {"max_iter": 1, "learning_rate": 0.01, "max_leaf_nodes": 2}
+    worse = {"spec": {"training": {"estimator": {"params": params}}, "retraining": {"causes": ["CodeChange"]}}}
     kube.kubectl("-n", NAMESPACE, "patch", "model", MODEL, "--type=merge", "-p", json.dumps(worse))
 
     def refused(found: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, Tolerant, rules
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, Tolerant, WindowLength, rules
 from stationkeeper.api.conditions import Condition
 
 Test = Literal["PSI", "KolmogorovSmirnov"]
@@ -100,7 +100,7 @@ class DriftPolicySpec(ApiModel):
         Cron, Field(description="When checks run (cron, UTC). Each check handles all closed windows not yet reported.")
     ] = "*/15 * * * *"
     window: Annotated[
-        Duration, Field(description="Length of a window of traffic; whole minutes. Windows tile time without overlap.")
+        WindowLength, Field(description="Length of a window of traffic; whole minutes. Windows tile time without overlap.")
     ] = "1h"
     grace: Annotated[Duration, Field(description="Wait this long after a window's end for late captures.")] = "2m"
     min_samples: Annotated[int, Field(ge=30, le=10_000_000, description="A window with fewer rows is InsufficientData.")] = 500

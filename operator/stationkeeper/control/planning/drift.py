@@ -81,8 +81,11 @@ def drift(policy: PolicyView, check: CheckStatus) -> Finding:
             return Finding(policy, Verdict.BREACHED, message, breached[0].start, check.report)
     if not any(w.features in _EVALUATED or w.predictions in _EVALUATED for w in healthy):
         return Finding(policy, _unevaluated(check.windows), _evidence_missing(policy, check.windows))
-    last = next(w for w in reversed(healthy) if w.features in _EVALUATED or w.predictions in _EVALUATED)
-    return Finding(policy, Verdict.PASSED, f"policy {policy.name}: {last.message}", report=check.report)
+    recent = [w for w in healthy if w.features in _EVALUATED or w.predictions in _EVALUATED][-policy.spec.breach.of :]
+    breached = [w for w in recent if Verdict.BREACHED in (w.features, w.predictions)]
+    needed = f" ({policy.spec.breach.windows} are needed)" if breached else ""
+    message = f"policy {policy.name}: {len(breached)} of {len(recent)} windows breached{needed}; {recent[-1].message}"
+    return Finding(policy, Verdict.PASSED, message, report=check.report)
 
 
 def data(policy: PolicyView, check: CheckStatus) -> Finding:
@@ -93,7 +96,9 @@ def data(policy: PolicyView, check: CheckStatus) -> Finding:
     breached = [window for window in evaluated if window.data == Verdict.BREACHED]
     if evaluated[-1].data == Verdict.BREACHED or len(breached) >= policy.spec.breach.windows:
         return Finding(policy, Verdict.BREACHED, f"policy {policy.name}: {breached[-1].message}", breached[0].start, check.report)
-    return Finding(policy, Verdict.PASSED, f"policy {policy.name}: {evaluated[-1].message}", report=check.report)
+    return Finding(
+        policy, Verdict.PASSED, f"policy {policy.name}: schema and completeness are as in the reference", report=check.report
+    )
 
 
 def _unevaluated(windows: Sequence[WindowVerdict]) -> Verdict:

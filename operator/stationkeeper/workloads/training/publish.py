@@ -224,7 +224,8 @@ def _manifest(config: TrainConfig, meaning: Schema, data: DataRecord, record: Ev
             "files": {},
             "data": data,
             "evaluation": record or empty,
-            "versions": {"python": platform.python_version(), "stationkeeper": __version__} | {name: version(name) for name in _LIBRARIES},
+            "versions": {"python": platform.python_version(), "stationkeeper": __version__}
+            | {name: version(name) for name in _LIBRARIES},
         }
     )
 

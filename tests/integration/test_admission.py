@@ -1,0 +1,110 @@
+"""What the API server refuses, and how it says so."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.support import world
+
+pytestmark = pytest.mark.integration
+
+
+def change(obj: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(obj)
+    *parents, last = path.split(".")
+    where = changed
+    for part in parents:
+        where = where[part]
+    if value is None:
+        del where[last]
+    else:
+        where[last] = value
+    return changed
+
+
+BAD_MODELS = [
+    ("metadata.name", "a" * 41, "DNS label of at most 40 characters"),
+    ("metadata.name", "9lives", "starts with a letter"),
+    ("spec.storage.uri", "http://bucket/x", "spec.storage.uri"),
+    ("spec.storage.uri", None, "spec.storage.uri"),
+    ("spec.serving.runtime", "tensorflow", 'supported values: "sklearn"'),
+    ("spec.serving.replicas", -1, "spec.serving.replicas"),
+    ("spec.training.estimator.class", "os.system", "spec.training.estimator.class"),
+    ("spec.training.estimator.class", "pickle.loads", "spec.training.estimator.class"),
+    ("spec.training.data.target", "departed_at", "timestamp and target must be two columns"),
+    ("spec.training.data.features", ["late", "x"], "features must not name the target"),
+    ("spec.training.data.features", [], "spec.training.data.features"),
+    ("spec.training.data.window", "two months", "spec.training.data.window"),
+    ("spec.training.evaluation.gates", [], "spec.training.evaluation.gates"),
+    ("spec.training.evaluation.gates", [{"metric": "roc_auc", "maxDrop": 0.1}], "at least one gate needs min"),
+    ("spec.training.evaluation.gates", [{"metric": "roc_auc"}], "a gate needs min or maxDrop"),
+    ("spec.training.schedule", "every day", "spec.training.schedule"),
+    ("spec.retraining.cooldown", "6", "spec.retraining.cooldown"),
+    ("spec.retraining.causes", ["Boredom"], "spec.retraining.causes"),
+    ("spec.nonsense", 1, "unknown field"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"), BAD_MODELS, ids=[f"{path}={str(value)[:20]}" for path, value, _ in BAD_MODELS]
+)
+def test_a_bad_model_is_refused_by_name(cluster, path, value, said):
+    bad = change({**world.model(), "metadata": {"name": "flights", "namespace": "default"}}, path, value)
+    done = cluster.run("create", "--dry-run=server", "--validate=strict", "-f", "-", body=bad)
+    assert done.returncode != 0
+    assert said.lower() in done.stderr.lower()
+
+
+BAD_POLICIES = [
+    ("spec.modelSelector", {"matchLabels": {"team": "ops"}}, "exactly one of modelRef and modelSelector"),
+    ("spec.modelRef", None, "exactly one of modelRef and modelSelector"),
+    ("spec.window", "90s", "spec.window"),
+    ("spec.breach", {"windows": 3, "of": 2}, "breach.windows must not exceed breach.of"),
+    ("spec.features", {"default": {"test": "KolmogorovSmirnov", "threshold": 2}}, "at most 1"),
+    ("spec.features", {"default": {"test": "Vibes"}}, "spec.features.default.test"),
+    ("spec.features", {"columns": [{"name": "a"}, {"name": "a"}]}, "duplicate"),
+    ("spec.falseAlarmRate", 0, "spec.falseAlarmRate"),
+    ("spec.action", "Panic", "spec.action"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"), BAD_POLICIES, ids=[f"{path}={str(value)[:20]}" for path, value, _ in BAD_POLICIES]
+)
+def test_a_bad_policy_is_refused_by_name(cluster, path, value, said):
+    bad = change({**world.policy(), "metadata": {"name": "watch", "namespace": "default"}}, path, value)
+    done = cluster.run("create", "--dry-run=server", "--validate=strict", "-f", "-", body=bad)
+    assert done.returncode != 0
+    assert said.lower() in done.stderr.lower()
+
+
+def test_good_ones_are_taken_and_defaulted(cluster, namespace):
+    made = cluster.create({**world.model(), "metadata": {"name": "flights", "namespace": namespace}})
+    assert made["spec"]["retraining"]["causes"] == ["Drift", "CodeChange", "Schedule"]
+    assert made["spec"]["serving"]["capture"] == {"sampleRate": 1, "maxRowsPerMinute": 10000, "flushInterval": "60s"}
+    assert made["spec"]["training"]["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}}
+    policy = cluster.create({**world.policy(), "metadata": {"name": "watch", "namespace": namespace}})
+    assert policy["spec"]["breach"] == {"windows": 2, "of": 3}
+    assert policy["spec"]["schema"]["missingColumns"] == "Breach"
+
+
+def test_storage_cannot_move(cluster, namespace):
+    cluster.create({**world.model(), "metadata": {"name": "flights", "namespace": namespace}})
+    patch = '{"spec": {"storage": {"uri": "s3://other/place"}}}'
+    done = cluster.run("-n", namespace, "patch", "model", "flights", "--type=merge", "-p", patch)
+    assert done.returncode != 0
+    assert "storage.uri cannot change" in done.stderr
+
+
+def test_kubectl_explains_every_field(cluster):
+    for path in ("model.spec.training.data", "model.spec.retraining", "driftpolicy.spec.features", "modelrevision.spec"):
+        text = cluster("explain", path)
+        fields = text.split("FIELDS:")[1]
+        assert "<no description>" not in fields
+
+
+def test_the_model_scales(cluster, namespace):
+    cluster.create({**world.model(), "metadata": {"name": "flights", "namespace": namespace}})
+    cluster("-n", namespace, "scale", "model", "flights", "--replicas=5")
+    assert cluster.get("model", namespace, "flights")["spec"]["serving"]["replicas"] == 5

@@ -1,0 +1,223 @@
+"""The operator against a real API server: every object, every crash, nobody's objects written to."""
+
+import time
+from typing import Any
+
+import pytest
+
+from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.summary import TrainingSummary
+from tests.integration.conftest import Cluster, Operator
+from tests.support import world
+
+pytestmark = pytest.mark.integration
+Object = dict[str, Any]
+
+
+def apply_model(cluster: Cluster, namespace: str, **metadata: Any) -> Object:
+    return cluster.create({**world.model(), "metadata": {"name": "flights", "namespace": namespace, **metadata}})
+
+
+def job(cluster: Cluster, namespace: str) -> Object:
+    return cluster.wait("a training Job", lambda: cluster.list("jobs", namespace))[0]
+
+
+def finish(cluster: Cluster, namespace: str, text: str, outcome: TrainingOutcome = TrainingOutcome.PUBLISHED) -> None:
+    """Play the kubelet: the pod of the training Job ends with a summary."""
+    training = job(cluster, namespace)
+    name = training["metadata"]["name"]
+    pod = cluster.wait("its pod", lambda: [p for p in cluster.list("pods", namespace) if p["metadata"]["name"].startswith(name)])[
+        0
+    ]
+    episode = cluster.get("model", namespace, "flights")["status"]["episode"]
+    digest = world.digest(text)
+    summary = TrainingSummary(
+        episode=episode["id"],
+        attempt=episode["attempt"],
+        outcome=outcome,
+        reason=str(outcome),
+        message="as the test says",
+        finished_at=world.START,
+        digest=digest,
+        manifest_uri=f"s3://models/flights/manifests/{digest[7:]}.json",
+        revision=episode["revision"],
+        data_digest=world.digest("data"),
+        metrics={"roc_auc": 0.7},
+    )
+    ended = {"exitCode": 0, "reason": "Completed", "message": summary.encode().decode(), "startedAt": None, "finishedAt": None}
+    container = {"name": "evaluate-and-publish", "image": "x", "imageID": "x", "ready": False, "restartCount": 0}
+    status = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}
+    cluster.set_status("pod", namespace, pod["metadata"]["name"], status)
+
+
+def make_ready(cluster: Cluster, namespace: str, number: int) -> None:
+    """Play the kubelet: the pods of a revision are ready."""
+
+    def found() -> list[Object]:
+        ours = cluster.list("deployments", namespace)
+        return [d for d in ours if d["metadata"]["labels"]["stationkeeper.dev/revision"] == str(number)]
+
+    deployment = cluster.wait(f"the Deployment of revision {number}", found)[0]
+    for pod in cluster.list("pods", namespace):
+        if pod["metadata"]["labels"].get("stationkeeper.dev/revision") == str(number):
+            ready = [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled", "Initialized")]
+            running = {"name": "serve", "image": "x", "imageID": "x", "ready": True, "restartCount": 0, "state": {"running": {}}}
+            status = {"phase": "Running", "conditions": ready, "containerStatuses": [running], "podIP": "10.0.0.1"}
+            cluster.set_status("pod", namespace, pod["metadata"]["name"], status)
+    assert deployment
+
+
+def pods_of(cluster: Cluster, namespace: str, number: int) -> list[Object]:
+    return [
+        p for p in cluster.list("pods", namespace) if p["metadata"]["labels"].get("stationkeeper.dev/revision") == str(number)
+    ]
+
+
+def bring_up(cluster: Cluster, namespace: str) -> None:
+    apply_model(cluster, namespace)
+    finish(cluster, namespace, "first")
+    cluster.wait("the pods of revision 1", lambda: len(pods_of(cluster, namespace, 1)) == 2)
+    make_ready(cluster, namespace, 1)
+    cluster.wait("revision 1 serves", lambda: serving(cluster, namespace) == 1)
+
+
+def serving(cluster: Cluster, namespace: str) -> int:
+    status = cluster.get("model", namespace, "flights").get("status") or {}
+    return int((status.get("serving") or {}).get("number", 0))
+
+
+def test_a_model_becomes_a_service(cluster, namespace, operator):
+    cluster.create({**world.policy(), "metadata": {"name": "watch", "namespace": namespace}})
+    bring_up(cluster, namespace)
+    service = cluster.get("service", namespace, "flights")
+    assert service["spec"]["selector"]["stationkeeper.dev/revision"] == "1"
+    record = cluster.list("modelrevisions", namespace)[0]
+    assert record["spec"]["digest"] == world.digest("first")
+    assert record["spec"]["cause"] == "Initial"
+    cronjob = cluster.wait("the CronJob of the policy", lambda: cluster.list("cronjobs", namespace))[0]
+    assert cronjob["spec"]["concurrencyPolicy"] == "Forbid"
+    model = cluster.wait("Ready", lambda: (m := cluster.get("model", namespace, "flights")) and ready(m, "True") and m)
+    assert model["status"]["url"].endswith("/v2/models/flights")
+    policy = cluster.get("driftpolicy", namespace, "watch")
+    assert policy["status"]["models"] == 1
+    cluster("-n", namespace, "wait", "--for=condition=Ready", "model/flights", "--timeout=10s")
+
+
+def ready(model: Object, status: str) -> bool:
+    conditions = model["status"]["conditions"]
+    return any(c["type"] == "Ready" and c["status"] == status for c in conditions)
+
+
+def test_nothing_is_written_to_peoples_objects_but_status(cluster, namespace, operator):
+    bring_up(cluster, namespace)
+    model = cluster.get("model", namespace, "flights")
+    assert "finalizers" not in model["metadata"]
+    assert "annotations" not in model["metadata"]
+    managers = {(entry["manager"], entry.get("subresource", "")) for entry in model["metadata"]["managedFields"]}
+    assert managers == {("test", ""), ("stationkeeper", "status")}
+
+
+def test_a_steady_model_costs_no_request(cluster, namespace, tmp_path):
+    running = Operator(cluster.kubeconfig, tmp_path / "log", "--no-leader-election", f"--namespace={namespace}", "--resync=1s")
+    running.start().wait_ready()
+    try:
+        bring_up(cluster, namespace)
+        time.sleep(3)  # the drain and its last writes
+        before = running.requests()
+        time.sleep(4)  # several resyncs
+        assert running.requests() == before
+        assert before, "the counter counts"
+    finally:
+        running.stop()
+
+
+def test_creating_makes_one_status_write_and_one_apply(cluster, namespace, operator):
+    before = operator.requests()
+    apply_model(cluster, namespace)
+    job(cluster, namespace)
+    time.sleep(1)
+    made = {name: count - before.get(name, 0) for name, count in operator.requests().items() if count != before.get(name, 0)}
+    writes = {name: count for name, count in made.items() if 'verb="get"' not in name and 'kind="Event"' not in name}
+    assert sum(writes.values()) == 2, writes
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
+def test_a_killed_operator_goes_on_where_it_was(cluster, namespace, tmp_path, delay):
+    running = (
+        Operator(cluster.kubeconfig, tmp_path / "log", "--no-leader-election", f"--namespace={namespace}").start().wait_ready()
+    )
+    try:
+        apply_model(cluster, namespace)
+        time.sleep(delay)
+        running.kill()
+        running.start().wait_ready()
+        finish(cluster, namespace, "first")
+        time.sleep(delay)
+        running.kill()
+        running.start().wait_ready()
+        cluster.wait("the pods of revision 1", lambda: len(pods_of(cluster, namespace, 1)) == 2)
+        make_ready(cluster, namespace, 1)
+        time.sleep(delay)
+        running.kill()
+        running.start().wait_ready()
+        cluster.wait("revision 1 serves", lambda: serving(cluster, namespace) == 1)
+        assert len(cluster.list("jobs", namespace)) == 1
+        assert len(cluster.list("modelrevisions", namespace)) == 1
+        assert len(cluster.list("deployments", namespace)) == 1
+    finally:
+        running.stop()
+
+
+def test_a_foreign_service_stays_as_it_is(cluster, namespace, operator):
+    ports = [{"port": 80}]
+    foreign = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "flights", "namespace": namespace}}
+    cluster.create({**foreign, "spec": {"selector": {"app": "theirs"}, "ports": ports}})
+    apply_model(cluster, namespace)
+    finish(cluster, namespace, "first")
+    cluster.wait("the pods of revision 1", lambda: len(pods_of(cluster, namespace, 1)) == 2)
+    make_ready(cluster, namespace, 1)
+
+    def conflicted() -> bool:
+        conditions = (cluster.get("model", namespace, "flights").get("status") or {}).get("conditions") or []
+        return any(c["type"] == "Stalled" and c["reason"] == "NameConflict" for c in conditions)
+
+    cluster.wait("NameConflict", conflicted)
+    assert cluster.get("service", namespace, "flights")["spec"]["selector"] == {"app": "theirs"}
+
+
+def test_a_foreign_edit_is_put_right(cluster, namespace, operator):
+    bring_up(cluster, namespace)
+    name = cluster.list("deployments", namespace)[0]["metadata"]["name"]
+    cluster("-n", namespace, "patch", "deployment", name, "--type=merge", "-p", '{"spec": {"replicas": 7}}')
+    cluster.wait("two replicas again", lambda: cluster.list("deployments", namespace)[0]["spec"]["replicas"] == 2)
+
+
+def test_deletion_collects_everything(cluster, namespace, operator):
+    bring_up(cluster, namespace)
+    cluster("-n", namespace, "delete", "model", "flights", "--wait=true")
+    kinds = "deployments,services,cronjobs,jobs,modelrevisions,pods"
+    cluster.wait("nothing is left", lambda: not cluster("-n", namespace, "get", kinds, "-o", "name").strip(), 60)
+
+
+def test_one_of_two_operators_leads_and_the_other_takes_over(cluster, namespace, tmp_path):
+    flags = ("--leader-election", f"--lease-namespace={namespace}", f"--namespace={namespace}")
+    first = Operator(cluster.kubeconfig, tmp_path / "first", *flags, "--identity=first").start().wait_ready()
+    cluster.wait("the first leads", lambda: holder(cluster, namespace) == "first")
+    second = Operator(cluster.kubeconfig, tmp_path / "second", *flags, "--identity=second").start().wait_ready()
+    try:
+        apply_model(cluster, namespace)
+        job(cluster, namespace)
+        assert holder(cluster, namespace) == "first"
+        assert second.requests() == {}, "a stand-by does nothing"
+        assert first.stop() == 0
+        cluster.wait("the second leads", lambda: holder(cluster, namespace) == "second", 20)
+        finish(cluster, namespace, "first")
+        cluster.wait("the second works", lambda: cluster.list("modelrevisions", namespace))
+    finally:
+        first.stop()
+        second.stop()
+
+
+def holder(cluster: Cluster, namespace: str) -> str:
+    lease = cluster.get("lease", namespace, "stationkeeper-operator")
+    return str((lease.get("spec") or {}).get("holderIdentity", ""))
