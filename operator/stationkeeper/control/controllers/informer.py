@@ -20,8 +20,15 @@ _IDENTITY: Any = "stationkeeper"
 class Informer:
     """Keeps the store current and says which keys to look at."""
 
-    def __init__(self, store: Store, enqueue: Callable[[Key], None], namespaces: Sequence[str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        enqueue: Callable[[Key], None],
+        namespaces: Sequence[str],
+        reclaim_signals: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store, self._enqueue, self._namespaces = store, enqueue, tuple(namespaces)
+        self._reclaim_signals = reclaim_signals  # Kopf takes SIGTERM for itself; the process is ours to end
         self.healthy = False
 
     def see(self, kind: Kind, event_type: str | None, raw: Object) -> None:
@@ -32,9 +39,8 @@ class Informer:
         if event_type == "DELETED":
             self._store.remove(obj)
         else:
-            if before and before["metadata"].get("resourceVersion") == meta.get("resourceVersion"):
-                return  # our own write, or a relist: known already
             self._store.put(obj)
+        # Our own writes come back here too, and are looked at like any other: what they made possible comes next.
         for key in affected(obj, before, self._store):
             self._enqueue(key)
 
@@ -45,10 +51,17 @@ class Informer:
             started = asyncio.get_running_loop().time()
             try:
                 ready = asyncio.Event()
-                watch = asyncio.ensure_future(self._watch(ready))
-                await asyncio.wait({watch, asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
+                watch, up = asyncio.ensure_future(self._watch(ready)), asyncio.ensure_future(ready.wait())
+                try:
+                    await asyncio.wait({watch, up}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    up.cancel()
+                self._reclaim_signals()
                 self.healthy = not watch.done()
-                await watch
+                try:
+                    await watch
+                finally:
+                    watch.cancel()
                 logger.warning("the watches ended; they are started again")
             except asyncio.CancelledError:
                 raise

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from stationkeeper.control.controllers.events import Recorder
@@ -29,11 +29,13 @@ _RECONCILE_SECONDS = 60.0
 class Operator:
     """Everything that runs in the operator's process."""
 
-    def __init__(self, settings: OperatorSettings, gateway: Gateway) -> None:
+    def __init__(
+        self, settings: OperatorSettings, gateway: Gateway, reclaim_signals: Callable[[], None] = lambda: None
+    ) -> None:
         self.settings, self.gateway = settings, gateway
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
-        self.informer = Informer(self.store, self.queue.add, settings.namespaces)
+        self.informer = Informer(self.store, self.queue.add, settings.namespaces, reclaim_signals)
         planning = Settings(
             workloads_image=settings.workloads_image,
             image_pull_policy=settings.image_pull_policy,
@@ -189,10 +191,14 @@ async def main(settings: OperatorSettings) -> int:
     """Run the operator until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def take_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    take_signals()
     gateway = Gateway(await KubernetesTransport.connect(), settings.qps, settings.burst)
     try:
-        return await Operator(settings, gateway).run(stop)
+        return await Operator(settings, gateway, take_signals).run(stop)
     finally:
         await gateway.close()
