@@ -7,6 +7,7 @@ from typing import Any
 
 import kopf
 
+from stationkeeper.api.meta import LABEL_MANAGED_BY, MANAGED_BY
 from stationkeeper.control.controllers.keys import Key, affected
 from stationkeeper.control.kube.kinds import WATCHED, Kind
 from stationkeeper.control.kube.store import Store
@@ -35,6 +36,8 @@ class Informer:
         """Take in one watch event."""
         obj = {**raw, "apiVersion": kind.api_version, "kind": kind.kind}
         meta = obj["metadata"]
+        if kind.selector and (meta.get("labels") or {}).get(LABEL_MANAGED_BY) != MANAGED_BY:
+            return  # somebody else's, whatever the watch's selector let through
         before = self._store.get(kind.kind, meta.get("namespace", ""), meta["name"])
         if event_type == "DELETED":
             self._store.remove(obj)
@@ -113,5 +116,5 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     for kind in WATCHED:
         if kind.selector:  # the API server sends only what is ours
-            settings.watching.label_selectors[f"{kind.api_version}/{kind.plural}"] = kind.selector
+            settings.watching.label_selectors[kind.api_version, kind.plural] = kind.selector
     return settings

@@ -29,9 +29,7 @@ _RECONCILE_SECONDS = 60.0
 class Operator:
     """Everything that runs in the operator's process."""
 
-    def __init__(
-        self, settings: OperatorSettings, gateway: Gateway, reclaim_signals: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, settings: OperatorSettings, gateway: Gateway, reclaim_signals: Callable[[], None] = lambda: None) -> None:
         self.settings, self.gateway = settings, gateway
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()

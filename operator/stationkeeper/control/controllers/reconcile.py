@@ -127,7 +127,7 @@ class Reconciler:
     async def _apply(self, key: Key, owner: Object, child: Object) -> None:
         meta = child["metadata"]
         known = self._store.get(child["kind"], meta["namespace"], meta["name"])
-        if known is None and child["kind"] == "Service":
+        if child["kind"] == "Service" and (known is None or not _controlled(known, owner)):
             # Its name is the Model's own, so somebody else's may be there: it is never adopted.
             found = await self._gateway.get(kind_of(child), meta["namespace"], meta["name"])
             if found and not _controlled(found, owner):
