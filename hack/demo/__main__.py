@@ -15,7 +15,7 @@ from hack.demo.kube import Kube
 from hack.demo.timeline import Timeline, changes, condition
 
 # Twelve thousand flights a minute: a window of a minute is about a fortnight.
-PACE = {"ROWS_PER_REQUEST": "10", "REQUESTS_PER_SECOND": "20", "LABEL_DELAY": "15"}
+PACE = {"ROWS_PER_REQUEST": "10", "REQUESTS_PER_SECOND": "20", "LABEL_DELAY": "5", "LABELS_UNTIL": "2013-06-03"}
 NEXT = """
 Everything is left running. What to try next:
   export KUBECONFIG={kubeconfig}

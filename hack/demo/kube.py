@@ -75,4 +75,4 @@ class Kube:
             raise ClusterError(f"cannot forward a port to {target} in {namespace}")
         finally:
             process.terminate()
-            process.wait()
+            process.communicate()  # reads what is left and closes the pipe

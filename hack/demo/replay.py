@@ -21,6 +21,7 @@ PATH = f"/v2/models/{os.environ['MODEL_NAME']}/infer"
 BUCKET = os.environ["BUCKET"]
 ROWS_PER_REQUEST = int(os.environ.get("ROWS_PER_REQUEST", "10"))
 REQUESTS_PER_SECOND = float(os.environ.get("REQUESTS_PER_SECOND", "20"))
+LABELS_UNTIL = os.environ.get("LABELS_UNTIL", "9999")  # later flights get no labels (ISO date)
 LABEL_DELAY = float(os.environ.get("LABEL_DELAY", "20"))  # seconds
 DROP_COLUMN = os.environ.get("DROP_COLUMN", "")  # for a schema break: this column is not sent
 WORKERS = 4
@@ -73,6 +74,9 @@ def sender(work: "queue.Queue[bytes | None]") -> None:
 
 def deliver(rows: pl.DataFrame) -> None:
     """Write labelled rows where the model's training data lives."""
+    rows = rows.filter(pl.col(TIMESTAMP).dt.strftime("%Y-%m-%dT%H:%M") < LABELS_UNTIL)
+    if rows.is_empty():
+        return
     buffer = io.BytesIO()
     rows.write_parquet(buffer)
     first = rows[TIMESTAMP][0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -16,7 +16,7 @@ from stationkeeper.api.meta import (
     LABEL_REVISION,
     PORT_SERVICE,
 )
-from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus
+from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus, TrainingOutcome
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import conditions, cron, evidence
@@ -304,10 +304,14 @@ class _Planner:
     def _milestones(self, rollout: Rollout, training: Training) -> list[Event]:
         """Events of what conditions do not tell: a revision published, a revision that begins to serve."""
         told = []
+        last = training.last
         if training.published:
             told.append(
                 Event("Normal", "RevisionPublished", f"revision {training.published.revision}: {training.published.message}")
             )
+        elif last and last != self.status.last_training:
+            kind: Literal["Normal", "Warning"] = "Normal" if last.outcome == TrainingOutcome.WAITING_FOR_LABELS else "Warning"
+            told.append(Event(kind, f"Training{last.outcome}", f"{last.cause}, {last.reason}: {last.message}"))
         before = self.status.serving
         if rollout.serving and (before is None or before.number != rollout.serving.number):
             old = f", revision {before.number} drains" if before else ""

@@ -255,7 +255,7 @@ def test_a_revision_that_cannot_be_compared_with_ends_the_job(damage: str, reaso
     if damage == "blob changed":
         store.objects[blob] = REFERENCE.encode()[:-1] + b" "
     if damage == "window":
-        config = config.model_copy(update={"policy_spec": helpers.policy(window="0s")})
+        config = config.model_copy(update={"policy_spec": helpers.policy().model_copy(update={"window": "0s"})})
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the reason is what counts
         check(config, store, NOON + 2 * HOUR)
     summary, code = failure(caught.value)
