@@ -79,10 +79,6 @@ lock: venv ## Resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
 	@UV=$(BIN)/uv hack/lock.sh
 
-.PHONY: bench-reconcile
-bench-reconcile: venv ## 300 Models: the operator against a bare client
-	@$(BIN)/python -m tests.benchmarks.reconcile
-
 .PHONY: clean
 clean: ## Remove the virtual environment and build output (the cache stays)
 	@rm -rf $(VENV) build

@@ -24,7 +24,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition has the status it has. Documented in docs/reference/conditions.md, which a test holds to this."""
+    """Why a condition has the status it has: one word of this list, so that people can search for it."""
 
     # Ready, Available, Reconciling
     SERVING = "Serving"
