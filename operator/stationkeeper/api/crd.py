@@ -119,7 +119,7 @@ KINDS = (
             Column("Model", ".spec.modelName"),
             Column("Number", ".spec.number", "integer"),
             Column("Cause", ".spec.cause"),
-            Column("Data through", ".spec.dataThrough", "date"),
+            Column("Data through", ".spec.dataThrough"),
             Column("Digest", ".spec.digest", priority=1),
             Column("Evidence", ".spec.evidence", priority=1),
             _AGE,

@@ -17,7 +17,8 @@ app = typer.Typer(
     add_completion=False,
     help="Look after machine-learning models on Kubernetes. Output is plain when piped; --output json for programs.",
 )
-console = Console(highlight=False, soft_wrap=True)
+# Tables must not be folded when their lines are read by a program.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 Output = Annotated[str, typer.Option("--output", "-o", help="table, or json for programs")]
 Name = Annotated[str, typer.Argument(help="Name of the Model")]
 
