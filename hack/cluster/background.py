@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hack.cluster.control_plane import ControlPlane
-from hack.cluster.process import Identity
+from hack.cluster.process import Identity, wait_reaped
 from hack.cluster.say import say
 from hack.cluster.state import State, clear, running
 
@@ -35,4 +35,5 @@ def down(directory: Path) -> None:
         # Last started, first ended: with etcd gone the API server never finishes its graceful shutdown.
         for process in reversed(state.processes.values()):
             process.end(gently=10)
+        wait_reaped(state.processes.values())
     clear(directory)

@@ -110,7 +110,7 @@ class ControlPlane:
             component = Component.start(name, program, flags[name], logs, tied=tied)
             self.running.append(component)
             if path := ready.get(name):
-                asked = partial(answers, self.url, credentials, path)
+                asked = partial(answers, self.url, self.directory / "pki", path)
                 wait(f"waiting for {name}", asked, seconds, check=self.check, log=component.log)
 
     def check(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -59,7 +58,8 @@ def load(archives: list[Path]) -> None:
         raise ClusterError("say how images reach that cluster: IMAGE_LOAD='kind load image-archive', or REGISTRY=<host>/<path>")
     for archive in archives:
         say(f"loading {archive.name}: {command} {archive}")
-        if subprocess.run([*shlex.split(command), str(archive)], check=False).returncode:
+        # By a shell, so that a pipe or a variable in it works; the path is an argument of its own, whatever is in it.
+        if subprocess.run(["sh", "-c", f'{command} "$1"', "sh", str(archive)], check=False).returncode:
             raise ClusterError(f"IMAGE_LOAD failed: {command} {archive}")
 
 

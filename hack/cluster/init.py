@@ -6,6 +6,7 @@ Started by `node.up` through `unshare`; not meant to be called by hand.
 import argparse
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -143,10 +144,10 @@ class Init:
             component.check()
 
     def _control_plane(self) -> None:
-        credentials = self.credentials
+        credentials, pki = self.credentials, self.credentials.authority.directory
         self._start("etcd", tool("etcd"), components.etcd(self.node.directory / "etcd", self.addresses, credentials))
         self._start("kube-apiserver", tool("kube-apiserver"), components.kube_apiserver(self.addresses, credentials))
-        wait("node: waiting for kube-apiserver", lambda: answers(self.addresses.url, credentials), 180, check=self._check)
+        wait("node: waiting for kube-apiserver", lambda: answers(self.addresses.url, pki), 180, check=self._check)
         manager = self._kubeconfig("kube-controller-manager", "system:kube-controller-manager")
         flags = components.kube_controller_manager(manager, credentials, self.node.directory / "volume-plugins")
         self._start("kube-controller-manager", tool("kube-controller-manager"), flags)
@@ -156,7 +157,7 @@ class Init:
     def _runtime(self) -> None:
         self._config("cni/10-stationkeeper.conflist", nodeconfig.cni(self.node))
         config = self._config("containerd.toml", nodeconfig.containerd(self.node))
-        self._start("containerd", Path("/usr/bin/containerd"), [f"--config={config}"])
+        self._start("containerd", Path(shutil.which("containerd") or "/usr/bin/containerd"), [f"--config={config}"])
         wait("node: waiting for containerd", lambda: _serves(self.node.containerd_socket), 60, check=self._check)
         run("ctr", "-a", self.node.containerd_socket, "-n", "k8s.io", "images", "import", str(self.node.directory / "pause.tar"))
 

@@ -16,7 +16,7 @@ from hack.cluster.init import addresses
 from hack.cluster.network import Ranges, choose, link_name
 from hack.cluster.nodeconfig import COREDNS_ROLE, Node
 from hack.cluster.paths import REPOSITORY, cache
-from hack.cluster.process import Identity
+from hack.cluster.process import Identity, wait_reaped
 from hack.cluster.say import ClusterError, say, tail, wait
 from hack.cluster.state import State, clear, rotate_logs, running
 from hack.cluster.tools import tool
@@ -61,6 +61,8 @@ def _start(name: str, directory: Path) -> State:
         )
     node = Node(name, directory, ranges)
     rotate_logs(directory)
+    # Before the node starts: its first process and we would else make them at the same time, and neither fit the other.
+    Credentials.create(directory / "pki", addresses(ranges))
     shutil.copyfile(pause_archive(cache() / "images" / "pause.tar"), directory / "pause.tar")
     host.load_bridge_module()
     host.make_mount_points()
@@ -122,14 +124,17 @@ def _finish(state: State, directory: Path) -> Path:
     def started() -> bool:
         return "kubelet" in report(directory).get("running", ())
 
+    def api() -> bool:
+        return answers(state.url, directory / "pki")
+
     def account() -> bool:
-        return answers(state.url, credentials, DEFAULT_SERVICE_ACCOUNT)
+        return answers(state.url, directory / "pki", DEFAULT_SERVICE_ACCOUNT)
 
     def dns() -> bool:
         return resolves(ranges.node, f"kubernetes.default.svc.{DOMAIN}")
 
     wait("waiting for the node's programs", started, 300, check=check, log=logs / "init.log")
-    wait("waiting for kube-apiserver", lambda: answers(state.url, credentials), 180, check=check, log=logs / "kube-apiserver.log")
+    wait("waiting for kube-apiserver", api, 180, check=check, log=logs / "kube-apiserver.log")
     kubeconfig = credentials.authority.kubeconfig(directory / "kubeconfig", state.url, "admin", ["system:masters"])
     kubectl(kubeconfig, "apply", "--server-side", "-f", "-", text=COREDNS_ROLE)
     wait("waiting for the node to be Ready", lambda: ready(kubeconfig), 180, check=check, log=logs / "kubelet.log")
@@ -211,6 +216,8 @@ def down(name: str, directory: Path) -> None:
     if host.remove_cgroups(group):
         wait("waiting for the node's last processes", lambda: not host.remove_cgroups(group), 60)
     clear(directory)
+    if state:
+        wait_reaped(state.processes.values())
 
 
 def _end(state: State) -> None:

@@ -82,8 +82,8 @@ def cni(node: Node) -> str:
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
-    plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}, {"type": "loopback"}]
-    return json.dumps({"cniVersion": "0.4.0", "name": "stationkeeper", "plugins": plugins[:2]}, indent=2)
+    plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
+    return json.dumps({"cniVersion": "0.4.0", "name": "stationkeeper", "plugins": plugins}, indent=2)
 
 
 def kubelet(node: Node, authority: Path, certificate: Path, key: Path) -> str:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +54,26 @@ class Identity:
 
 def started_at(pid: int) -> str | None:
     """When a process started (clock ticks since boot). None when there is none, or only its exit code is left."""
+    state, start = _state(pid)
+    return None if state == "Z" else start
+
+
+def wait_reaped(processes: Iterable[Identity], seconds: float = 3) -> None:
+    """Wait until ended processes are out of `ps` too. The machine's first process collects them when it likes; if never, so be it."""
+    deadline = time.monotonic() + seconds
+    for process in processes:
+        while _state(process.pid) == ("Z", process.start) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _state(pid: int) -> tuple[str | None, str | None]:
+    """State letter and start time of a process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
-        return None
+        return None, None
     fields = stat.rsplit(")", 1)[1].split()
-    return None if fields[0] == "Z" else fields[19]
+    return fields[0], fields[19]
 
 
 @dataclass

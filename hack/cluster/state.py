@@ -19,6 +19,7 @@ Kind = Literal["node", "control-plane"]
 _CONTENTS = (
     *("etcd", "pki", "containerd", "cni", "cni-addresses", "kubelet", "pod-logs", "volume-plugins"),
     *("containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "Corefile", "resolv.conf", "pause.tar", "init.json", "kubeconfig"),
+    "init.json.partial",
     *("kubelet.kubeconfig", "kube-proxy.kubeconfig", "coredns.kubeconfig", "kube-scheduler.kubeconfig"),
     *("kube-controller-manager.kubeconfig", "cluster.json.partial", "cluster.json", "loaded"),  # loaded: what `hack.images` did
 )

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from hack.cluster import existing, node
 from hack.cluster.api import answers
-from hack.cluster.components import Addresses, Credentials
 from hack.cluster.state import State
 
 Lines = list[tuple[str, str]]
@@ -22,13 +21,15 @@ def of_local(directory: Path) -> tuple[bool, Lines]:
     if state is None:
         return False, [("cluster", "not started")]
     lines = _components(state, directory)
-    api = answers(state.url, _credentials(state, directory))
+    api = answers(state.url, directory / "pki")
     lines.append(("API server", "ready" if api else "does not answer"))
     if state.kind == "control-plane":
         return api and state.alive, lines
     said = node.ready(directory / "kubeconfig") if api else "unknown: the API server does not answer"
     lines.append((f"node {state.name}", _word(said)))
-    return said is True and state.alive and not node.report(directory).get("failed"), lines
+    report = node.report(directory)
+    whole = not report.get("failed") and set(report.get("restarts", ())) <= set(report.get("running", ()))
+    return said is True and state.alive and whole, lines
 
 
 def _components(state: State, directory: Path) -> Lines:
@@ -43,11 +44,6 @@ def _components(state: State, directory: Path) -> Lines:
 def _run(running: bool, restarts: int) -> str:
     times = f", started again {restarts} time{'s' if restarts > 1 else ''}" if restarts else ""
     return f"{'running' if running else 'ended'}{times}"
-
-
-def _credentials(state: State, directory: Path) -> Credentials:
-    host = state.url.removeprefix("https://").split(":")[0]
-    return Credentials.create(directory / "pki", Addresses(host, 0, 0, 0, "", host))
 
 
 def _word(said: bool | str) -> str:

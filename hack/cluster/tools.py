@@ -112,5 +112,6 @@ def _on_machine(program: str) -> Path | None:
     said = subprocess.run([path, *commands[program]], capture_output=True, text=True, timeout=30, check=False).stdout
     found = re.search(r"v(\d+)\.(\d+)", said)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
-    fits = version >= (1, 35) if program == "kubectl" else version >= (3, 14)
+    # kubectl promises to understand a server one minor version away, either way.
+    fits = (1, 35) <= version <= (1, 37) if program == "kubectl" else version >= (3, 14)
     return Path(path) if fits else None

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from hack.cluster.host import install_packages
 from hack.cluster.image import write_archive
 from hack.cluster.paths import REPOSITORY
 from hack.cluster.process import Identity
+from hack.cluster.state import State
 from hack.cluster.tools import tool
 
 pytestmark = [
@@ -236,7 +238,9 @@ def test_down_leaves_nothing_behind(node: Cluster) -> None:
     spaces = namespaces(node.processes()["init"].pid)
     assert len(spaces) == 5
     assert len(inhabitants(spaces)) > 8
+    held = [process.pid for process in node.processes().values()]
     node.run("down")
+    assert [pid for pid in held if Path("/proc", str(pid)).exists()] == []  # nor a zombie that `ps` would show
     assert inhabitants(spaces) == []
     after = machine(NAME)
     for what, before in node.before.items():
@@ -244,6 +248,39 @@ def test_down_leaves_nothing_behind(node: Cluster) -> None:
     assert {path.name for path in node.directory.iterdir()} == {"logs", ".lock", "busybox.tar"}
     assert node.run("status", ok=False).returncode == 1
     node.run("down")
+
+
+def test_status_of_what_is_gone_only_reads(tmp_path: Path) -> None:
+    gone = Cluster(tmp_path, "lifecycle-gone", {})
+    ended = {"etcd": Identity(pid=1, start="never")}
+    State(gone.name, "control-plane", "https://127.0.0.1:1", ended).save(tmp_path)
+    assert gone.run("status", ok=False).returncode == 1
+    # Certificates made by a look would not fit those of a cluster that is just being brought up.
+    assert [path.name for path in tmp_path.iterdir()] == ["cluster.json"]
+
+
+def test_a_killed_up_goes_on_and_a_killed_node_leaves_nothing_behind(tmp_path: Path) -> None:
+    name = "lifecycle-crash"
+    broken = Cluster(tmp_path, name, machine(name))
+    command = [sys.executable, "-m", "hack.cluster", "up", f"--name={name}", f"--dir={tmp_path}"]
+    environment = {key: value for key, value in os.environ.items() if key != "USE_EXISTING_CLUSTER"}
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as first:
+        assert eventually((tmp_path / "cluster.json").exists)
+        first.kill()
+    try:
+        broken.run("up")
+        assert broken.run("status").returncode == 0
+        spaces = namespaces(broken.processes()["init"].pid)
+        os.kill(broken.processes()["init"].pid, signal.SIGKILL)
+        assert eventually(lambda: inhabitants(spaces) == [])
+        assert broken.run("status", ok=False).returncode == 1
+    finally:
+        broken.run("down")
+    after = machine(name)
+    for what, before in broken.before.items():
+        assert after[what] == before, what
 
 
 def test_a_control_plane_alone_survives_the_call_and_a_crash_of_its_parts(tmp_path: Path) -> None:
