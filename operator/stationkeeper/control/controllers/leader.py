@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,13 +28,15 @@ class Leader:
         duration: float = 15.0,
         renew: float = 10.0,
         retry: float = 2.0,
-        monotonic: Callable[[], float] | None = None,
     ) -> None:
         self._gateway, self._namespace, self._identity = gateway, namespace, identity
         self._duration, self._renew, self._retry = duration, renew, retry  # seconds
-        self._now = monotonic or (lambda: asyncio.get_running_loop().time())
         self._seen: tuple[str, float] = ("", 0.0)  # the Lease's version, and when we first saw it
         self._lease: dict[str, Any] | None = None
+        self._renewed = 0.0  # when the last write that the API server took was sent
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def acquire(self) -> None:
         """Wait until this process leads."""
@@ -59,18 +60,20 @@ class Leader:
         Raises:
             LeaseLostError: when it was lost.
         """
-        renewed = self._now()
         while True:
             await asyncio.sleep(self._retry)
+            left = self._renewed + self._renew - self._now()
             try:
-                holder = await self._try()
-                if holder != self._identity:
-                    raise LeaseLostError(f"the Lease is {holder}'s now")
-                renewed = self._now()
+                # A request that hangs must not outlast the Lease: at its end the other one starts to work.
+                async with asyncio.timeout(left):
+                    holder = await self._try()
             except ApiError as error:
                 logger.warning("the Lease could not be renewed: %s", error)
-            if self._now() - renewed > self._renew:
-                raise LeaseLostError(f"the Lease could not be renewed for {self._renew:.0f} s")
+                continue
+            except TimeoutError as error:
+                raise LeaseLostError(f"the Lease could not be renewed for {self._renew:.0f} s") from error
+            if holder != self._identity:
+                raise LeaseLostError(f"the Lease is {holder}'s now")
 
     async def release(self) -> None:
         """Give the Lease back, so that the next leader need not wait."""
@@ -110,6 +113,7 @@ class Leader:
         }
         meta = {"name": NAME, "namespace": self._namespace}
         body = {"apiVersion": LEASE.api_version, "kind": "Lease", "metadata": meta, "spec": spec}
+        sent = self._now()
         try:
             if lease is None:
                 self._lease = await self._gateway.create(body)
@@ -118,4 +122,5 @@ class Leader:
                 self._lease = await self._gateway.replace(body)
         except ConflictError:
             return "somebody else"
+        self._renewed = sent
         return self._identity

@@ -15,7 +15,7 @@ from stationkeeper.control.controllers.leader import Leader, LeaseLostError
 from stationkeeper.control.controllers.queue import WorkQueue
 from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler, StaleError
 from stationkeeper.control.controllers.settings import OperatorSettings
-from stationkeeper.control.kube.errors import ApiError, RetriableError
+from stationkeeper.control.kube.errors import ApiError, RetriableError, ThrottledError
 from stationkeeper.control.kube.gateway import Gateway
 from stationkeeper.control.kube.kinds import WATCHED
 from stationkeeper.control.kube.store import Store
@@ -24,6 +24,7 @@ from stationkeeper.control.planning import Settings
 
 logger = logging.getLogger(__name__)
 _RECONCILE_SECONDS = 60.0
+_STOP_SECONDS = 10.0  # for the last reconciles, out of the 30 that Kubernetes gives a pod
 
 
 class Operator:
@@ -44,6 +45,9 @@ class Operator:
         self.leading = False
         self.filled = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._workers: list[asyncio.Task[None]] = []
+        self._busy: set[asyncio.Task[Any]] = set()  # those workers that have a key
+        self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until told to stop (0) or until something that must not end has ended (1)."""
@@ -54,21 +58,24 @@ class Operator:
             if self.settings.leader_election and not await _first(self.leader.acquire(), stopping):
                 return 0
             self.leading = True
-            if not await _first(self.fill(), stopping):
-                return 0
-            self._start()
+            if self.settings.leader_election:  # from now on: filling the store may take longer than the Lease lasts
+                self._tasks.append(asyncio.ensure_future(self.leader.hold()))
+            if await _first(self.fill(), stopping, *self._tasks):
+                self._start()
             done, _ = await asyncio.wait([stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            return _verdict(stopping, done)
+            code = _verdict(stopping, done)
+            if code == 0:
+                await self._finish_work()
+            return code
         finally:
             await self._end(stopping)
             await health.stop()
 
     def _start(self) -> None:
         loops = [self.informer.run(), self.queue.run_timer(), self._resync()]
-        if self.settings.leader_election:
-            loops.append(self.leader.hold())
-        loops += [self._work() for _ in range(self.settings.workers)]
-        self._tasks = [asyncio.ensure_future(loop) for loop in loops]
+        self._tasks += [asyncio.ensure_future(loop) for loop in loops]
+        self._workers = [asyncio.ensure_future(self._work()) for _ in range(self.settings.workers)]
+        self._tasks += self._workers
         logger.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
 
     async def _end(self, stopping: asyncio.Future[Any]) -> None:
@@ -76,8 +83,16 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         stopping.cancel()
-        if self.settings.leader_election and self.leading:
-            await self.leader.release()
+        await self.leader.release()
+
+    async def _finish_work(self) -> None:
+        """Let what is being reconciled come to its end, while we still lead; take up nothing more."""
+        self._stopping = True
+        for worker in self._workers:
+            if worker not in self._busy:
+                worker.cancel()
+        if self._busy:
+            await asyncio.wait(self._busy, timeout=_STOP_SECONDS)
 
     async def fill(self) -> None:
         """List every kind until all answer (the CRDs may come after the operator), and look at everything."""
@@ -113,11 +128,15 @@ class Operator:
                 logger.warning("resync failed, the next one will do: %s", error)
 
     async def _work(self) -> None:
-        while True:
+        me = asyncio.current_task()
+        assert me is not None
+        while not self._stopping:
             key = await self.queue.get()
+            self._busy.add(me)
             try:
                 await self._handle(key)
             finally:
+                self._busy.discard(me)
                 self.queue.done(key)
 
     async def _handle(self, key: Key) -> None:
@@ -129,7 +148,7 @@ class Operator:
             logger.debug("looked at something old: %s", error, extra=extra)
             self.queue.add_after(key, 0.05)
         except (RetriableError, TimeoutError) as error:
-            delay = self.queue.failed(key)
+            delay = self.queue.failed(key, error.retry_after if isinstance(error, ThrottledError) else 0.0)
             logger.warning("tried again in %.0f s: %s", delay, error or "the deadline passed", extra=extra)
             RECONCILES.labels(key.kind, "retried").inc()
         except ApiError as error:
@@ -158,10 +177,10 @@ class Operator:
         return "" if self.informer.healthy else "the watches are down"
 
 
-async def _first(work: Coroutine[Any, Any, None], stopping: asyncio.Future[Any]) -> bool:
-    """Do this work unless told to stop first. Returns whether it was done."""
+async def _first(work: Coroutine[Any, Any, None], *endings: asyncio.Future[Any]) -> bool:
+    """Do this work unless one of these comes first. Returns whether it was done."""
     task = asyncio.ensure_future(work)
-    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([task, *endings], return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
         return True

@@ -7,11 +7,13 @@ import random
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 K = TypeVar("K", bound=Hashable)
 DEPTH = Gauge("stationkeeper_queue_depth", "Keys that wait for a worker.")
 RETRIES = Counter("stationkeeper_queue_retries", "Reconciles that are tried again after a failure.")
+WAITED = Histogram("stationkeeper_queue_seconds", "How long keys waited for a worker.")
+_SLACK = 64  # overtaken entries that are not worth a clearing
 
 
 class WorkQueue(Generic[K]):
@@ -24,7 +26,7 @@ class WorkQueue(Generic[K]):
     def __init__(self, base: float = 0.5, most: float = 120.0) -> None:
         self._base, self._most = base, most  # seconds
         self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._waiting: set[K] = set()  # in _ready
+        self._waiting: dict[K, float] = {}  # in _ready, since when
         self._working: set[K] = set()
         self._again: set[K] = set()  # added while worked on
         self._failures: dict[K, int] = {}
@@ -39,7 +41,7 @@ class WorkQueue(Generic[K]):
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self._waiting[key] = asyncio.get_running_loop().time()
             self._ready.put_nowait(key)
             DEPTH.set(self._ready.qsize())
 
@@ -50,12 +52,16 @@ class WorkQueue(Generic[K]):
             return
         self._due[key] = at
         heapq.heappush(self._later, (at, next(self._order), key))
+        if len(self._later) > 2 * len(self._due) + _SLACK:
+            # Most entries were overtaken. A weekly schedule would else leave one behind at every look of the week.
+            self._later = [entry for entry in self._later if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._later)
         self._wake.set()
 
     async def get(self) -> K:
         """The next key; `done` must follow."""
         key = await self._ready.get()
-        self._waiting.discard(key)
+        WAITED.observe(asyncio.get_running_loop().time() - self._waiting.pop(key))
         self._working.add(key)
         DEPTH.set(self._ready.qsize())
         return key
@@ -67,11 +73,15 @@ class WorkQueue(Generic[K]):
             self._again.discard(key)
             self.add(key)
 
-    def failed(self, key: K) -> float:
-        """Try again later; each failure in a row doubles the distance. Returns the seconds."""
+    def failed(self, key: K, at_least: float = 0.0) -> float:
+        """Try again later; each failure in a row doubles the distance. Returns the seconds.
+
+        `at_least` is the distance that the server asked for; it is believed up to our own longest one.
+        """
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay: float = min(self._most, self._base * 2 ** min(count, 20)) * random.uniform(0.8, 1.2)
+        delay = max(delay, min(self._most, at_least))
         RETRIES.inc()
         self.add_after(key, delay)
         return delay

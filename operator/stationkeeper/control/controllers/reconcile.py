@@ -12,11 +12,11 @@ from stationkeeper.api.base import canonical_json
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.kube import diff
-from stationkeeper.control.kube.errors import ConflictError
+from stationkeeper.control.kube.errors import ConflictError, NotFoundError, TerminalError
 from stationkeeper.control.kube.gateway import Gateway
 from stationkeeper.control.kube.kinds import kind_of
 from stationkeeper.control.kube.store import Store
-from stationkeeper.control.planning import Observed, Plan, Ref, Settings, plan_model, plan_policy, selects
+from stationkeeper.control.planning import Event, Observed, Plan, Ref, Settings, plan_model, plan_policy, selects
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -41,6 +41,7 @@ class Reconciler:
     ) -> None:
         self._store, self._gateway, self._recorder = store, gateway, recorder
         self._settings, self._clock = settings, clock
+        self._accepted = diff.Accepted()
         self._foreign: dict[tuple[str, str], Object] = {}  # Services that have a Model's name and are not ours
 
     async def reconcile(self, key: Key) -> float | None:
@@ -109,20 +110,27 @@ class Reconciler:
     def _in_sync(self, desired: Object) -> bool:
         meta = desired["metadata"]
         live = self._store.get(desired["kind"], meta["namespace"], meta["name"])
-        return live is not None and diff.in_sync(desired, live)
+        return live is not None and self._accepted.in_sync(desired, live)
 
     async def _check_fresh(self, obj: Object, changed: list[Object], deletes: tuple[Ref, ...]) -> None:
         """Before what cannot be taken back (a Job, a deletion): is the object still the one that was planned for?"""
         if not deletes and not any(child["kind"] == "Job" for child in changed):
             return
+        live = await self._refresh(obj)
+        if live is None:
+            raise StaleError("it was deleted")
+        if live["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+            raise StaleError("it has changed since it was read")
+
+    async def _refresh(self, obj: Object) -> Object | None:
+        """Put this object into the store as it is now: its watch may be late, or down."""
         meta = obj["metadata"]
         live = await self._gateway.get(kind_of(obj), meta["namespace"], meta["name"])
-        if live is None:
+        if live is None or live["metadata"]["uid"] != meta["uid"]:
             self._store.remove(obj)
-            raise StaleError("it was deleted")
-        if live["metadata"]["resourceVersion"] != meta["resourceVersion"]:
+        if live is not None:
             self._store.put({"apiVersion": obj["apiVersion"], "kind": obj["kind"], **live})
-            raise StaleError("it has changed since it was read")
+        return live
 
     async def _apply(self, key: Key, owner: Object, child: Object) -> None:
         meta = child["metadata"]
@@ -133,7 +141,13 @@ class Reconciler:
             if found and not _controlled(found, owner):
                 self._remember_foreign(key, {"apiVersion": "v1", "kind": "Service", **found})
                 raise StaleError("a foreign Service has its name")
-        self._store.put(await self._gateway.apply(child))
+        try:
+            answer = await self._gateway.apply(child)
+        except TerminalError as error:  # people must hear of it, for trying again will not help
+            await self._recorder.record(owner, Event("Warning", "ApplyRefused", f"{child['kind']} {meta['name']}: {error}"))
+            raise
+        self._store.put(answer)
+        self._accepted.remember(child, answer)
         logger.info("%s %s %s", "updated" if known else "created", child["kind"], meta["name"], extra={"key": _text(key)})
 
     async def _delete(self, key: Key, ref: Ref) -> None:
@@ -149,7 +163,11 @@ class Reconciler:
         try:
             live = await self._gateway.apply_status(obj, status)
         except ConflictError as error:
+            await self._refresh(obj)
             raise StaleError("its status was planned for an older version") from error
+        except NotFoundError as error:
+            self._store.remove(obj)
+            raise StaleError("it was deleted") from error
         self._store.put(live)
         logger.info("status: %s", _brief(status), extra={"key": _text(key)})
         return True

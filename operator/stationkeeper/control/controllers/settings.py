@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("image-pull-policy", "IfNotPresent", "pull policy of that image", choices=["Always", "IfNotPresent", "Never"])
     add("drain", "30s", "time between the switch to a new revision and the end of the old pods", type=_seconds)
     add("lease-namespace", os.environ.get("POD_NAMESPACE", "default"), "namespace of the leader's Lease")
-    add("identity", os.environ.get("POD_NAME", socket.gethostname()), "name of this process in the Lease")
+    add("identity", os.environ.get("POD_NAME", f"{socket.gethostname()}-{os.getpid()}"), "name of this process in the Lease")
     add("workers", 16, "reconciles at the same time", type=int)
     add("resync", "10m", "list everything anew this often", type=_seconds)
     add("qps", 400, "requests a second to the API server", type=float)

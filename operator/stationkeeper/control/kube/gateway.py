@@ -10,8 +10,8 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from stationkeeper.api.meta import FIELD_MANAGER
-from stationkeeper.control.kube.errors import NotFoundError, from_status
-from stationkeeper.control.kube.kinds import Kind, kind_of
+from stationkeeper.control.kube.errors import NotFoundError, UnavailableError, from_status
+from stationkeeper.control.kube.kinds import LEASE, Kind, kind_of
 from stationkeeper.control.kube.transport import Transport
 
 Object = dict[str, Any]
@@ -125,7 +125,8 @@ class Gateway:
         body: Object | None = None,
         content_type: str = _JSON,
     ) -> Object:
-        if delay := self._limiter.delay():
+        # The Lease goes first: a leader must not lose it because it has much to do.
+        if kind is not LEASE and (delay := self._limiter.delay()):
             await asyncio.sleep(delay)
         started = time.monotonic()
         code = "none"
@@ -137,8 +138,18 @@ class Gateway:
             LATENCY.labels(verb).observe(time.monotonic() - started)
         if answer.status >= 400:
             raise from_status(answer.status, f"{verb} {path}: {_message(answer.body)}", answer.headers.get("Retry-After"))
-        result: Object = json.loads(answer.body)
-        return result
+        return _object(answer.body, f"{verb} {path}")
+
+
+def _object(body: bytes, what: str) -> Object:
+    """The JSON object of an answer; a proxy's page in its place is no answer."""
+    try:
+        found = json.loads(body)
+    except ValueError as error:
+        raise UnavailableError(f"{what}: the answer is not JSON: {body[:100]!r}") from error
+    if not isinstance(found, dict):
+        raise UnavailableError(f"{what}: the answer is not an object: {body[:100]!r}")
+    return found
 
 
 def _message(body: bytes) -> str:

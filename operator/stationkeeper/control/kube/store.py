@@ -33,7 +33,11 @@ def project(obj: Object) -> Object:
 
 
 def _version(obj: Object) -> int:
-    text = str(obj["metadata"].get("resourceVersion") or "0")
+    return _number(obj["metadata"].get("resourceVersion"))
+
+
+def _number(resource_version: str | None) -> int:
+    text = resource_version or "0"
     return int(text) if text.isdigit() else 0
 
 
@@ -79,7 +83,7 @@ class Store:
         What came in after the list was made stays.
         """
         listed = list(items)
-        keys, made, scope = {_key(item) for item in listed}, int(resource_version or 0), set(namespaces)
+        keys, made, scope = {_key(item) for item in listed}, _number(resource_version), set(namespaces)
         for key, obj in list(self._objects[kind].items()):
             in_scope = not scope or key[0] in scope
             if in_scope and key not in keys and _version(obj) <= made:
