@@ -4,10 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, Tolerant, WindowLength, rules
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, Time, Tolerant, WindowLength, rules
 from stationkeeper.api.conditions import Condition
 
-Test = Literal["PSI", "KolmogorovSmirnov"]
+Test = Literal[
+    "PSI", "KolmogorovSmirnov", "Wasserstein", "JensenShannon", "Hellinger", "ChiSquare", "TotalVariation", "LInfinity"
+]
+Action = Literal["Retrain", "Observe"]
+Answer = Literal["Breach", "Ignore"]
 LabelKey = Annotated[str, Field(max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
 
@@ -26,37 +30,80 @@ class ModelSelector(ApiModel):
 class SchemaChecks(ApiModel):
     """Broken data: a breach blocks retraining, because one never learns from a bug."""
 
-    missing_columns: Annotated[
-        Literal["Breach", "Ignore"], Field(description="When a column of the reference does not come any more.")
-    ] = "Breach"
-    extra_columns: Annotated[
-        Literal["Breach", "Ignore"], Field(description="When requests bring columns that the model does not know.")
-    ] = "Ignore"
+    missing_columns: Annotated[Answer, Field(description="When a column of the reference does not come any more.")] = "Breach"
+    extra_columns: Annotated[Answer, Field(description="When requests bring columns that the model does not know.")] = "Ignore"
     type_mismatch: Annotated[
-        Literal["Breach", "Ignore"], Field(description="When values cannot be read as the column's type.")
+        Answer,
+        Field(description="When values cannot be read as the column's type, or a column of whole numbers brings fractions."),
     ] = "Breach"
     max_missing_increase: Annotated[
         float,
         Field(ge=0, le=1, description="By how much the share of missing values of a column may rise above the reference's."),
     ] = 0.05
+    unit_change: Annotated[
+        Answer, Field(description="When a numeric column comes scaled by a power of ten: metres for kilometres, cents for euros.")
+    ] = "Breach"
+    constant_columns: Annotated[
+        Answer,
+        Field(description="When a column that varies in every stretch of the reference of this size holds one value only."),
+    ] = "Breach"
+    max_unseen_share: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of categories that the reference never saw; more is a breach. Leave it out to only drift.",
+        ),
+    ] = None
+    max_out_of_range_share: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of values outside the range of all training rows; more is a breach. Leave it out to only drift.",
+        ),
+    ] = None
+    max_duplicate_share: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="Share of captured rows that repeat another one of the window; more is a breach."),
+    ] = None
+    action: Annotated[
+        Literal["Block", "Observe"],
+        Field(description="What broken data does: block every retraining but the code's, or only tell."),
+    ] = "Block"
 
 
 class DistributionCheck(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "self.test != 'KolmogorovSmirnov' || !has(self.threshold) || self.threshold <= 1.0",
-                "the Kolmogorov-Smirnov statistic is at most 1: a higher threshold never breaches",
+                "!(self.test in ['KolmogorovSmirnov', 'JensenShannon', 'Hellinger', 'TotalVariation', 'LInfinity'])"
+                " || !has(self.threshold) || self.threshold <= 1.0",
+                "this statistic is at most 1: a higher threshold never breaches",
             )
         )
     )
 
-    test: Annotated[Test, Field(description="The statistic. Categories are always compared by PSI.")] = "PSI"
+    test: Annotated[
+        Test,
+        Field(
+            description="The statistic. Kolmogorov-Smirnov and Wasserstein are for numbers, chi-square and L-infinity for categories; "
+            "a column of the other kind is compared by PSI."
+        ),
+    ] = "PSI"
     threshold: Annotated[
         float | None,
         Field(
             ge=0,
             description="Breach above this. Without it the threshold is calibrated from what chance gives for these sample sizes and bins.",
+        ),
+    ] = None
+    min_effect: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="A calibrated threshold is at least this, so that huge windows do not alarm on nothing. Without it: what a "
+            "shift of a seventh of a standard deviation gives.",
         ),
     ] = None
 
@@ -66,14 +113,106 @@ class ColumnCheck(DistributionCheck):
     ignore: Annotated[bool, Field(description="Do not compare this column.")] = False
 
 
+class MultivariateCheck(ApiModel):
+    """What no column shows alone, found on captured rows."""
+
+    tests: Annotated[
+        list[Literal["DomainClassifier", "PCAReconstruction"]],
+        Field(
+            min_length=1,
+            max_length=2,
+            description="DomainClassifier: how well a classifier tells captured rows from reference rows (AUC). PCAReconstruction: "
+            "how badly the reference's principal components explain them.",
+        ),
+    ] = ["DomainClassifier"]
+    max_rows: Annotated[
+        int, Field(ge=500, le=100_000, description="Rows of each sample that are looked at; more are sampled.")
+    ] = 5_000
+
+
 class FeatureChecks(ApiModel):
     default: Annotated[DistributionCheck, Field(description="The check of every column without one of its own.")] = (
         DistributionCheck()
     )
     columns: Annotated[list[ColumnCheck], Field(max_length=1000, description="Checks of single columns.")] = []
     max_drifted_share: Annotated[
-        float, Field(gt=0, le=1, description="The features have drifted when at least this share of the compared ones has.")
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="The features have drifted when at least this share of the compared ones has; each counts by its importance to "
+            "the model where the revision knows it.",
+        ),
     ] = 0.3
+    multivariate: Annotated[
+        MultivariateCheck | None, Field(description="Checks of all columns together; leave it out for none.")
+    ] = None
+    action: Annotated[Action | None, Field(description="What drifted features do. Without it: the policy's action.")] = None
+
+
+class PredictionChecks(DistributionCheck):
+    action: Annotated[Action | None, Field(description="What shifted predictions do. Without it: the policy's action.")] = None
+
+
+class QualityChecks(ApiModel):
+    """Quality on delayed labels (`spec.labels` of the Model)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.min) || has(self.maxDrop)", "quality needs min or maxDrop (or both)"))
+    )
+
+    metric: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9_]*$",
+            max_length=64,
+            description="A scikit-learn scorer, greater is better: roc_auc, neg_log_loss, r2 ...",
+        ),
+    ]
+    min: Annotated[float | None, Field(description="The score must be at least this.")] = None
+    max_drop: Annotated[
+        float | None,
+        Field(ge=0, description="How far the score may fall below the one on the holdout, by the sure end of its interval."),
+    ] = None
+    min_labels: Annotated[
+        int, Field(ge=30, le=10_000_000, description="A window with fewer matured labels is InsufficientData.")
+    ] = 200
+    estimate: Annotated[
+        Literal["Report", "Off"],
+        Field(
+            description="Before labels come, estimate the quality from the predicted probabilities (CBPE; for regression direct loss "
+            "estimation) and report it. An estimate alone never retrains."
+        ),
+    ] = "Report"
+    action: Annotated[Action | None, Field(description="What lost quality does. Without it: the policy's action.")] = None
+
+
+class Segment(ApiModel):
+    column: Annotated[ColumnName, Field(description="A categorical feature; each of its values is checked apart.")]
+    max_values: Annotated[
+        int, Field(ge=1, le=50, description="The most frequent values of the window that are looked at; the rest is one segment.")
+    ] = 10
+
+
+class BaselineWindow(ApiModel):
+    model_config = ConfigDict(json_schema_extra=rules(("self.start < self.end", "the baseline must end after its start")))
+
+    start: Annotated[Time, Field(description="Start, inclusive (RFC 3339).")]
+    end: Annotated[Time, Field(description="End, exclusive.")]
+
+
+class Baseline(ApiModel):
+    """What traffic is compared with, in place of the rows that the serving revision learned from."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.window) != has(self.firstRows)", "give exactly one of window and firstRows"))
+    )
+
+    window: Annotated[BaselineWindow | None, Field(description="This stretch of the serving revision's captured traffic.")] = None
+    first_rows: Annotated[
+        int | None,
+        Field(ge=500, le=100_000_000, description="The first rows that the serving revision answered, at least this many."),
+    ] = None
 
 
 class Breach(ApiModel):
@@ -114,9 +253,21 @@ class DriftPolicySpec(ApiModel):
     ] = 0.01
     schema_: Annotated[SchemaChecks, Field(alias="schema", description="Checks of schema and completeness.")] = SchemaChecks()
     features: Annotated[FeatureChecks, Field(description="Checks of the inputs' distributions.")] = FeatureChecks()
-    predictions: Annotated[DistributionCheck, Field(description="Check of the predictions' distribution.")] = DistributionCheck()
+    predictions: Annotated[PredictionChecks, Field(description="Check of the predictions' distribution.")] = PredictionChecks()
+    quality: Annotated[
+        QualityChecks | None, Field(description="Check of the quality on delayed labels; leave it out for none.")
+    ] = None
+    segments: Annotated[
+        list[Segment], Field(max_length=4, description="Columns whose values are checked apart, on captured rows.")
+    ] = []
+    baseline: Annotated[
+        Baseline | None, Field(description="What to compare with. Without it: what the serving revision learned from.")
+    ] = None
     breach: Annotated[Breach, Field(description="How many windows must agree.")] = Breach()
-    action: Annotated[Literal["Retrain", "Observe"], Field(description="What a drift does: retrain, or only tell.")] = "Retrain"
+    action: Annotated[
+        Literal["Retrain", "Observe"],
+        Field(description="What a breach does where its group says nothing: retrain, or only tell."),
+    ] = "Retrain"
     suspend: Annotated[bool, Field(description="Run no checks, and let this policy count nowhere.")] = False
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import ENV_CONFIG
-from stationkeeper.api.model import Capture, Cause, Storage, Training
+from stationkeeper.api.model import Capture, Cause, Labels, Storage, Training
 
 
 class ConfigurationError(Exception):
@@ -79,5 +79,6 @@ class CheckConfig(JobConfig):
     policy_uid: str
     policy_digest: Digest
     policy_spec: DriftPolicySpec
+    labels: Labels | None = None
     revision: RevisionIdentity
     since: Time  # when the revision began to serve: older windows are not looked for

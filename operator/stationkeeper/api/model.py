@@ -14,6 +14,7 @@ class Cause(StrEnum):
 
     INITIAL = "Initial"
     DRIFT = "Drift"
+    QUALITY = "Quality"
     CODE_CHANGE = "CodeChange"
     SCHEDULE = "Schedule"
     MANUAL = "Manual"
@@ -239,9 +240,9 @@ class TrainingLimit(ApiModel):
 
 class Retraining(ApiModel):
     causes: Annotated[
-        list[Literal["Drift", "CodeChange", "Schedule"]],
-        Field(max_length=3, description="Causes that retrain without a person. A manual request is always heard."),
-    ] = ["Drift", "CodeChange", "Schedule"]
+        list[Literal["Drift", "Quality", "CodeChange", "Schedule"]],
+        Field(max_length=4, description="Causes that retrain without a person. A manual request is always heard."),
+    ] = ["Drift", "Quality", "CodeChange", "Schedule"]
     cooldown: Annotated[
         Duration, Field(description="Time between the end of one training and the start of the next for drift or schedule.")
     ] = "6h"
@@ -252,10 +253,39 @@ class Retraining(ApiModel):
     suspend: Annotated[bool, Field(description="Start no training for now.")] = False
 
 
+class LabelSelection(ApiModel):
+    """Labels that exist only where the model's answer allowed it, as a refused loan has no outcome."""
+
+    column: Annotated[ColumnName, Field(description="The label's column that says whether the outcome could be seen.")]
+    value: Annotated[str, Field(max_length=128, description="Its value where it could.")]
+
+
+class Labels(ApiModel):
+    """The truth that comes later: what the model should have answered."""
+
+    uri: Annotated[S3Uri, Field(description="Prefix of the labels; every object under it with the format's suffix is read.")]
+    format: Annotated[Literal["parquet", "csv", "ndjson"], Field(description="Format of those objects.")] = "parquet"
+    key: Annotated[
+        ColumnName,
+        Field(
+            description="Column with the request id; a column `row` beside it tells the rows of one request apart (0 without it)."
+        ),
+    ] = "request_id"
+    column: Annotated[ColumnName | None, Field(description="Column with the label. Without it: the training's target.")] = None
+    lag: Annotated[
+        Duration, Field(description="A label counts once this long has passed since its request, however early it came.")
+    ] = "1d"
+    selection: Annotated[
+        LabelSelection | None,
+        Field(description="Where labels exist for a part of the answers only: quality is then told for that part, and says so."),
+    ] = None
+
+
 class ModelSpec(ApiModel):
     storage: Annotated[Storage, Field(description="Where everything of this model is kept.")]
     serving: Annotated[Serving, Field(description="How it is served.")] = Serving()
     training: Annotated[Training, Field(description="How it is trained and judged.")]
+    labels: Annotated[Labels | None, Field(description="Where the true answers arrive later, for checks of quality.")] = None
     retraining: Annotated[Retraining, Field(description="When it is trained again.")] = Retraining()
     revision_history_limit: Annotated[
         int, Field(ge=2, le=100, description="Records of old revisions that are kept. Artifacts in storage stay.")
@@ -332,6 +362,17 @@ class WindowVerdict(Tolerant):
     message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
 
 
+class QualityVerdict(Tolerant):
+    """What the labels of one window said, once they had matured."""
+
+    start: Annotated[Time, Field(description="Start of the window, inclusive.")]
+    end: Annotated[Time, Field(description="End of the window, exclusive.")]
+    verdict: Annotated[Verdict, Field(description="Verdict of the quality on labels.")]
+    labels: Annotated[int, Field(ge=0, description="Matured labels that were joined.")] = 0
+    score: Annotated[float | None, Field(description="The metric on them.")] = None
+    message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
+
+
 class CheckStatus(Tolerant):
     """The memory of one policy's checks on this model; hysteresis lives here."""
 
@@ -340,7 +381,11 @@ class CheckStatus(Tolerant):
     policy_digest: Annotated[Digest, Field(description="Digest of the spec that judged; another one starts a new history.")]
     revision_digest: Annotated[Digest, Field(description="The revision whose reference was compared with.")]
     windows: Annotated[list[WindowVerdict], Field(max_length=32, description="Newest verdicts, oldest first.")] = []
+    quality: Annotated[
+        list[QualityVerdict], Field(max_length=32, description="Newest verdicts on labels, oldest first; they come later.")
+    ] = []
     report: Annotated[str | None, Field(max_length=512, description="Where the newest report is.")] = None
+    page: Annotated[str | None, Field(max_length=512, description="Where it is as a page for people.")] = None
 
 
 class Waiting(Tolerant):

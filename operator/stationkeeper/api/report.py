@@ -1,9 +1,22 @@
-"""The drift report: the evidence of one window, stored as JSON."""
+"""The drift report: the evidence of one window, stored as JSON. Every part is bounded."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
+from stationkeeper.api.manifest import Score
 from stationkeeper.api.model import Verdict
+
+MAX_BARS = 24  # of a histogram, missing values included
+
+
+class Threshold(Tolerant):
+    """The parts of a calibrated threshold; the largest decides."""
+
+    noise: float  # what sampling alone gives
+    variation: float  # what ordinary stretches of the reference differ by
+    effect: float  # what is worth an alarm
 
 
 class ColumnResult(Tolerant):
@@ -15,21 +28,108 @@ class ColumnResult(Tolerant):
     statistic: float | None
     threshold: float | None
     calibrated: bool  # the threshold was computed from sampling noise, not given
+    parts: Threshold | None = None  # of a calibrated threshold
+    p_value: float | None = None  # how often chance alone gives as much; None where nobody knows
+    importance: float | None = None  # share of the model's score that the feature carries
     verdict: Verdict
     message: str = ""
 
 
-class Violation(Tolerant):
-    """One breach of schema or completeness, typed as SageMaker Model Monitor types them."""
+class Histogram(Tolerant):
+    """Shares of the reference and of the window in the same bins, missing values last."""
 
-    type: Literal["missing_column", "extra_column", "data_type", "completeness"]
+    name: str
+    group: Literal["features", "predictions"]
+    kind: Literal["numeric", "categorical"]
+    bins: Annotated[list[str], Field(max_length=MAX_BARS)]  # "< 3.5", "3.5 to 7", "AA", "unseen", "missing"
+    reference: Annotated[list[float], Field(max_length=MAX_BARS)]
+    current: Annotated[list[float], Field(max_length=MAX_BARS)]
+
+
+class Violation(Tolerant):
+    """One breach of schema or data quality, typed as SageMaker Model Monitor types them where it has a word."""
+
+    type: Literal[
+        "missing_column",
+        "extra_column",
+        "data_type",
+        "completeness",
+        "unseen_category",
+        "out_of_range",
+        "unit_change",
+        "constant_column",
+        "duplicate_rows",
+        "baseline_drift",
+    ]
     column: str
     observed: str
     expected: str
 
 
+class MultivariateResult(Tolerant):
+    """A test of all columns together."""
+
+    test: Literal["DomainClassifier", "PCAReconstruction"]
+    statistic: float | None
+    threshold: float | None
+    reference_rows: int
+    current_rows: int
+    columns: Annotated[list[str], Field(max_length=10)] = []  # that tell the samples apart the most
+    verdict: Verdict
+    message: str = ""
+
+
+class SegmentResult(Tolerant):
+    """The features of one value of one column."""
+
+    column: str
+    value: str
+    rows: int
+    drifted_share: float | None = None
+    columns: Annotated[list[ColumnResult], Field(max_length=20)] = []  # that drifted, the strongest first
+    verdict: Verdict
+    message: str = ""
+
+
+class LabelCounts(Tolerant):
+    """What became of the labels of a window."""
+
+    requests: int = 0  # captured rows
+    joined: int = 0
+    missing: int = 0  # rows without a label
+    duplicate: int = 0  # labels that say the same again
+    conflicting: int = 0  # rows whose labels disagree: left out
+    late: int = 0  # came after the lag, counted where known
+    unselected: int = 0  # outcomes that could not be seen
+    unknown: int = 0  # labels of no captured row
+
+
+class QualityResult(Tolerant):
+    """The metric on labels, or its estimate before they come."""
+
+    metric: str
+    method: Literal["Labels", "CBPE", "DLE"]
+    score: Score | None = None
+    expected: Score | None = None  # on the revision's holdout
+    skill: float | None = None  # score above that of a constant predictor on the same rows
+    threshold: float | None = None
+    labels: LabelCounts = LabelCounts()
+    segment: str | None = None  # "carrier = AA"
+    withheld: str | None = None  # why an estimate is not given
+    verdict: Verdict
+    message: str = ""
+
+
+class QualityPoint(Tolerant):
+    """One earlier window in the course of quality."""
+
+    start: Time
+    method: Literal["Labels", "CBPE", "DLE"]
+    score: Score
+
+
 class DriftReport(Tolerant):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     model: str  # namespace/name
     policy: str
     policy_uid: str
@@ -41,11 +141,19 @@ class DriftReport(Tolerant):
     created_at: Time
     rows: int
     reference_rows: int
+    baseline: str = "the rows that the revision learned from"
     verdict: Verdict
     data: Verdict
     features: Verdict
     predictions: Verdict
     drifted_share: float | None = None
     message: str
+    action: str = ""  # what the policy does about it, in one sentence
     columns: list[ColumnResult] = []
+    histograms: Annotated[list[Histogram], Field(max_length=1064)] = []
     violations: list[Violation] = []
+    multivariate: list[MultivariateResult] = []
+    segments: list[SegmentResult] = []
+    quality: list[QualityResult] = []
+    history: Annotated[list[QualityPoint], Field(max_length=64)] = []
+    notes: Annotated[list[str], Field(max_length=32)] = []  # what could not be checked, and why

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.meta import TERMINATION_LIMIT
-from stationkeeper.api.model import TrainingOutcome, WindowVerdict
+from stationkeeper.api.model import QualityVerdict, TrainingOutcome, WindowVerdict
 
 Line = Annotated[str, Field(max_length=1024)]
 
@@ -56,7 +56,9 @@ class CheckSummary(Summary):
     policy_digest: Digest
     revision_digest: Digest
     windows: Annotated[list[WindowVerdict], Field(max_length=16)]
+    quality: Annotated[list[QualityVerdict], Field(max_length=16)] = []
     report: Annotated[str | None, Field(max_length=512)] = None
+    page: Annotated[str | None, Field(max_length=512)] = None
 
 
 class FailureSummary(Summary):

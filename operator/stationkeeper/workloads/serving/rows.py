@@ -1,13 +1,4 @@
-"""Captured rows as Parquet. One schema for every file of a revision.
-
-request_id     string
-row            position of the row in its request
-arrived_at     time of arrival at the pod, UTC, microseconds
-revision       digest of the serving revision
-sample_rate    share of requests that were stored: 1/sample_rate is the row's weight
-input.<name>   each feature: float, string or boolean; missing is null
-output.<name>  `label` and `probability`, or `prediction`
-"""
+"""Captured rows as Parquet, one schema for every file of a revision: `artifacts.captured` says which."""
 
 import hashlib
 import io
@@ -19,11 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest
+from stationkeeper.workloads.artifacts.captured import INPUT, OUTPUT
 from stationkeeper.workloads.artifacts.columns import Array, Columns
 from stationkeeper.workloads.serving.buffer import Answered
 
-INPUT: Final = "input."
-OUTPUT: Final = "output."
 _TYPES: Final[dict[ColumnKind, type[pl.DataType]]] = {
     ColumnKind.NUMERIC: pl.Float64,
     ColumnKind.CATEGORICAL: pl.String,

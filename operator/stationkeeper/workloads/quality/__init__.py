@@ -1,0 +1,1 @@
+"""Quality on delayed labels, and its estimate before they come."""

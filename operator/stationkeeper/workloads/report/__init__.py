@@ -1,0 +1,1 @@
+"""The drift report as a page for people."""
