@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stationkeeper.api.base import sha256
-from stationkeeper.api.model import TrainingOutcome, Verdict, WindowVerdict
+from stationkeeper.api.model import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
 from stationkeeper.control.planning import Observed, Plan, Settings, plan_model
 
@@ -242,8 +242,8 @@ class World:
         self.pod(deployment, "serve", failure.encode().decode(), exit_code, **{"stationkeeper.dev/revision": str(number)})
         self.say(f"a pod of revision {number} ends: {failure.reason}")
 
-    def check(self, *windows: tuple[str, str, str]) -> None:
-        """One drift check reports windows of (data, features, predictions), one a minute up to now."""
+    def check(self, *windows: tuple[str, str, str], quality: tuple[str, ...] = ()) -> None:
+        """One drift check reports windows of (data, features, predictions), one a minute up to now, and labelled ones."""
         cronjob = next(o for o in self.objects.values() if o["kind"] == "CronJob")
         status = self.model["status"]
         end = self.now.replace(second=0, microsecond=0)
@@ -261,12 +261,24 @@ class World:
                     message=f"data {data}, features {features}",
                 )
             )
+        labelled = [
+            QualityVerdict(
+                start=end - timedelta(minutes=len(quality) - index),
+                end=end - timedelta(minutes=len(quality) - index - 1),
+                verdict=Verdict(verdict),
+                labels=500,
+                message=f"roc_auc {verdict}",
+            )
+            for index, verdict in enumerate(quality)
+        ]
         summary = CheckSummary(
             policy_uid="policy-uid",
             policy_digest=status["checks"][0]["policyDigest"],
             revision_digest=status["serving"]["digest"],
             windows=reported,
+            quality=labelled,
             report="s3://models/flights/checks/newest.json",
+            page="s3://models/flights/checks/newest.html",
         )
         number = next(self._uids)
         job: Object = {
@@ -282,7 +294,8 @@ class World:
         }
         self.objects[("Job", f"check-{number}")] = job
         self.pod(job, "check-drift", summary.encode().decode())
-        self.say("drift check reports " + ", ".join("/".join(window) for window in windows))
+        told = ["/".join(window) for window in windows] + [f"quality {verdict}" for verdict in quality]
+        self.say("drift check reports " + ", ".join(told))
 
     # -- what tests ask ----------------------------------------------------------------------------------------------
 

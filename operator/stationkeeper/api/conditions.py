@@ -46,6 +46,7 @@ class Reason(StrEnum):
     # Data and drift
     CHECKS_PASSED = "ChecksPassed"
     DRIFT_DETECTED = "DriftDetected"
+    QUALITY_LOST = "QualityLost"
     SCHEMA_BREACHED = "SchemaBreached"
     INSUFFICIENT_DATA = "InsufficientData"
     NOT_CHECKED = "NotChecked"

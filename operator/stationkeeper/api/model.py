@@ -359,6 +359,9 @@ class WindowVerdict(Tolerant):
     features: Annotated[Verdict, Field(description="Verdict of the features' distributions.")]
     predictions: Annotated[Verdict, Field(description="Verdict of the predictions' distribution.")]
     rows: Annotated[int, Field(ge=0, description="Rows in the window.")] = 0
+    drifted_share: Annotated[float | None, Field(description="Share of the features that drifted, weighted by importance.")] = (
+        None
+    )
     message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
 
 
@@ -373,6 +376,15 @@ class QualityVerdict(Tolerant):
     message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
 
 
+class ColumnStatistic(Tolerant):
+    """One of the columns of the newest window that lie the furthest from the reference."""
+
+    name: Annotated[str, Field(max_length=128, description="The column.")]
+    test: Annotated[str, Field(max_length=32, description="The statistic.")]
+    statistic: Annotated[float, Field(description="Its value.")]
+    threshold: Annotated[float, Field(description="Breached above this.")]
+
+
 class CheckStatus(Tolerant):
     """The memory of one policy's checks on this model; hysteresis lives here."""
 
@@ -383,6 +395,10 @@ class CheckStatus(Tolerant):
     windows: Annotated[list[WindowVerdict], Field(max_length=32, description="Newest verdicts, oldest first.")] = []
     quality: Annotated[
         list[QualityVerdict], Field(max_length=32, description="Newest verdicts on labels, oldest first; they come later.")
+    ] = []
+    columns: Annotated[
+        list[ColumnStatistic],
+        Field(max_length=10, description="The newest window's columns, the furthest from the reference first."),
     ] = []
     report: Annotated[str | None, Field(max_length=512, description="Where the newest report is.")] = None
     page: Annotated[str | None, Field(max_length=512, description="Where it is as a page for people.")] = None

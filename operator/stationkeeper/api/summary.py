@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.meta import TERMINATION_LIMIT
-from stationkeeper.api.model import QualityVerdict, TrainingOutcome, WindowVerdict
+from stationkeeper.api.model import ColumnStatistic, QualityVerdict, TrainingOutcome, WindowVerdict
 
 Line = Annotated[str, Field(max_length=1024)]
 
@@ -57,6 +57,7 @@ class CheckSummary(Summary):
     revision_digest: Digest
     windows: Annotated[list[WindowVerdict], Field(max_length=16)]
     quality: Annotated[list[QualityVerdict], Field(max_length=16)] = []
+    columns: Annotated[list[ColumnStatistic], Field(max_length=10)] = []
     report: Annotated[str | None, Field(max_length=512)] = None
     page: Annotated[str | None, Field(max_length=512)] = None
 

@@ -15,6 +15,7 @@ from stationkeeper.control.controllers.leader import Leader, LeaseLostError
 from stationkeeper.control.controllers.queue import WorkQueue
 from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler, StaleError
 from stationkeeper.control.controllers.settings import OperatorSettings
+from stationkeeper.control.controllers.statistics import ModelStatistics
 from stationkeeper.control.kube.errors import ApiError, RetriableError, ThrottledError
 from stationkeeper.control.kube.gateway import Gateway
 from stationkeeper.control.kube.kinds import WATCHED
@@ -51,7 +52,7 @@ class Operator:
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until told to stop (0) or until something that must not end has ended (1)."""
-        health = HealthServer(self.settings.health_port, self.unhealthy, self.unready)
+        health = HealthServer(self.settings.health_port, self.unhealthy, self.unready, ModelStatistics(self.store))
         await health.start()
         stopping = asyncio.ensure_future(stop.wait())
         try:

@@ -23,7 +23,8 @@ class Situation:
     serving: ModelRevisionSpec | None
     template_digest: str
     data: Finding | None  # the finding about broken data
-    drift: Finding | None  # the worst finding about drift among policies that retrain
+    drift: Finding | None  # the worst finding about drift among groups that retrain
+    quality: Finding | None  # the worst finding about quality among policies that retrain
     rollout_running: bool
     created_at: datetime
     now: datetime
@@ -73,6 +74,15 @@ def _drift(s: Situation) -> Wanted | None:
     return Wanted(Cause.DRIFT, key, s.drift.message, onset=s.drift.onset, evidence=s.drift.report)
 
 
+def _quality(s: Situation) -> Wanted | None:
+    if "Quality" not in s.owner.spec.retraining.causes or s.serving is None:
+        return None
+    if s.quality is None or s.quality.verdict != Verdict.BREACHED:
+        return None
+    key = f"{s.serving.digest}/{s.quality.policy.uid}/{s.quality.onset}"
+    return Wanted(Cause.QUALITY, key, s.quality.message, onset=s.quality.onset, evidence=s.quality.report)
+
+
 def _schedule(s: Situation) -> Wanted | None:
     schedule = s.owner.spec.training.schedule
     if not schedule or "Schedule" not in s.owner.spec.retraining.causes or not s.records:
@@ -83,8 +93,9 @@ def _schedule(s: Situation) -> Wanted | None:
     return Wanted(Cause.SCHEDULE, due.isoformat(), f"scheduled for {due:%Y-%m-%d %H:%M} UTC")
 
 
-# In the order of their claim: a person's word before the code's, the code's before the world's, the world's before the clock's.
-CAUSES: Sequence[Callable[[Situation], Wanted | None]] = (_initial, _manual, _code_change, _drift, _schedule)
+# In the order of their claim: a person's word before the code's, the code's before the world's, proven harm before changed
+# inputs, the world's before the clock's.
+CAUSES: Sequence[Callable[[Situation], Wanted | None]] = (_initial, _manual, _code_change, _quality, _drift, _schedule)
 
 
 def wanted(situation: Situation) -> Wanted | None:

@@ -160,7 +160,8 @@ def _data_valid(facts: Facts) -> Claim:
 
 
 def _drifted(facts: Facts) -> Claim:
-    claim = _finding(ConditionType.DRIFTED, facts.drift, facts.watched, ("True", Reason.DRIFT_DETECTED), "False")
+    reason = Reason.QUALITY_LOST if facts.drift and facts.drift.group == "quality" else Reason.DRIFT_DETECTED
+    claim = _finding(ConditionType.DRIFTED, facts.drift, facts.watched, ("True", reason), "False")
     waiting = facts.training.waiting
     if claim.status == "True" and waiting and waiting.reason == Reason.CHALLENGERS_REFUSED:
         return Claim(claim.type, claim.status, Reason.CHALLENGERS_REFUSED, f"{waiting.message}; {claim.message}")

@@ -231,7 +231,7 @@ def _start(situation: Situation, training: Training) -> Training:
     return _attempt(situation, training, episode)
 
 
-_CLAIM = [Cause.INITIAL, Cause.MANUAL, Cause.CODE_CHANGE, Cause.DRIFT, Cause.SCHEDULE]
+_CLAIM = [Cause.INITIAL, Cause.MANUAL, Cause.CODE_CHANGE, Cause.QUALITY, Cause.DRIFT, Cause.SCHEDULE]
 
 
 def _claims_more(cause: Cause, other: Cause) -> bool:

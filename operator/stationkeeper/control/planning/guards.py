@@ -19,7 +19,7 @@ class Refusal:
     until: datetime | None = None
 
 
-_UNHURRIED = (Cause.DRIFT, Cause.SCHEDULE)  # causes that cooldown and limit are made for
+_UNHURRIED = (Cause.DRIFT, Cause.QUALITY, Cause.SCHEDULE)  # causes that cooldown and limit are made for
 
 
 def _suspended(s: Situation, _: Episode) -> Refusal | None:
@@ -29,7 +29,7 @@ def _suspended(s: Situation, _: Episode) -> Refusal | None:
 
 
 def _data_invalid(s: Situation, episode: Episode) -> Refusal | None:
-    if episode.cause == Cause.INITIAL or s.data is None or s.data.verdict != Verdict.BREACHED:
+    if episode.cause == Cause.INITIAL or s.data is None or s.data.verdict != Verdict.BREACHED or not s.data.acts:
         return None
     return Refusal(
         Reason.DATA_INVALID, f"the incoming data is broken, and a model must not learn from a bug: {s.data.message}"[:512]

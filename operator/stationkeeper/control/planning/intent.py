@@ -2,7 +2,7 @@
 
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import Training
+from stationkeeper.api.model import Labels, Training
 
 _VERSION = 1  # raise it only when the canonical form must change, and migrate: a new digest retrains everyone
 
@@ -21,8 +21,18 @@ def training_digest(training: Training) -> str:
     return sha256(canonical_json(intent))
 
 
-def judgement_digest(policy: DriftPolicySpec) -> str:
-    """Digest of all that decides a window's verdict; schedule, action and hysteresis are not in it."""
-    fields = {"window", "grace", "min_samples", "false_alarm_rate", "schema_", "features", "predictions"}
-    judged = policy.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=fields)
+_NOT_JUDGED = {"model_ref": True, "model_selector": True, "schedule": True, "breach": True, "action": True, "suspend": True} | {
+    group: {"action"} for group in ("schema_", "features", "predictions", "quality")
+}
+
+
+def judgement_digest(policy: DriftPolicySpec, labels: Labels | None = None) -> str:
+    """Digest of all that decides a window's verdict; schedule, actions and hysteresis are not in it."""
+    judged = {
+        name: value
+        for name, value in policy.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_NOT_JUDGED).items()
+        if value != {}  # a group of which only the action was given
+    }
+    if labels and policy.quality:
+        judged["labels"] = labels.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return sha256(canonical_json({"version": _VERSION, "policy": judged}))

@@ -1,6 +1,7 @@
 """The plan of one Model: observe (given) → situation → rollout, training, checks → objects, status, events. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from stationkeeper.api.meta import (
     LABEL_REVISION,
     PORT_SERVICE,
 )
-from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus, TrainingOutcome
+from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus, TrainingOutcome, Verdict
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import conditions, cron, evidence
@@ -72,6 +73,19 @@ def _stalled(model: Object, status: ModelStatus, message: str, now: datetime) ->
     return Plan(status=after.wire(), events=tuple(conditions.events(settled, status.conditions)))
 
 
+@dataclass(frozen=True)
+class _Findings:
+    data: Finding | None
+    shown: Finding | None  # what the condition Drifted tells
+    drift: Finding | None  # of features and predictions, among what retrains
+    quality: Finding | None  # among what retrains
+
+
+def _blocking_first(findings: Sequence[Finding]) -> Finding | None:
+    """The worst finding about data; of two breaches the one that blocks."""
+    return drifting.worst(sorted(findings, key=lambda finding: not finding.acts))
+
+
 class _Planner:
     """One pass over one Model. Each method reads what the earlier ones found; nothing outside is touched."""
 
@@ -83,7 +97,7 @@ class _Planner:
         self.settings = settings
         self.image = Image(settings.workloads_image, settings.image_pull_policy)
         self.records = _records(observed, owner)
-        self.policies = _policies(observed)
+        self.policies = _policies(observed, owner)
 
     def plan(self) -> Plan:
         conflict = self._name_conflict()
@@ -91,14 +105,14 @@ class _Planner:
             return self._conflicted(conflict)
         rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.now, self.settings)
         checks = self._checks(rollout)
-        data, drift, retrains = self._findings(checks)
-        situation = self._situation(rollout, data, drift if retrains else None)
+        findings = self._findings(checks)
+        situation = self._situation(rollout, findings)
         training = plan_training(self.observed, situation)
         facts = conditions.Facts(
             rollout=rollout,
             training=training,
-            data=data,
-            drift=drift,
+            data=findings.data,
+            drift=findings.shown,
             watched=bool(self.policies),
             replicas_wanted=self.owner.spec.serving.replicas,
             training_blocked=self._training_blocked(situation, training),
@@ -136,18 +150,24 @@ class _Planner:
                     summaries[policy.uid] = evidence.check_summaries(self.observed, cronjob)
         return drifting.remember(self.status.checks, self.policies, summaries, rollout.serving.digest)
 
-    def _findings(self, checks: Sequence[CheckStatus]) -> tuple[Finding | None, Finding | None, bool]:
-        """What all active policies say of data and of drift, and whether a breached one asks to retrain."""
+    def _findings(self, checks: Sequence[CheckStatus]) -> "_Findings":
+        """What all active policies say of data, drift and quality."""
         active = [(policy, check) for policy in self.policies for check in checks if check.policy_uid == policy.uid]
         active = [(policy, check) for policy, check in active if not policy.spec.suspend]
-        data = drifting.worst([drifting.data(policy, check) for policy, check in active])
         drifts = [drifting.drift(policy, check) for policy, check in active]
-        retraining = drifting.worst([f for f in drifts if f.policy.spec.action == "Retrain"])
-        shown = drifting.worst(drifts)
-        retrains = retraining is not None and shown is not None and retraining.verdict == shown.verdict
-        return data, (retraining if retrains else shown), retrains
+        qualities = [found for policy, check in active if (found := drifting.quality(policy, check))]
+        # Quality that was seen to hold says nothing of the inputs: only its loss is told as drift.
+        told = [*drifts, *(q for q in qualities if q.verdict in (Verdict.BREACHED, Verdict.ERROR))]
+        acting = [finding for finding in told if finding.acts]
+        shown, heard = drifting.worst(told), drifting.worst(acting)
+        return _Findings(
+            data=_blocking_first([drifting.data(policy, check) for policy, check in active]),
+            shown=heard if heard and shown and heard.verdict == shown.verdict else shown,
+            drift=drifting.worst([finding for finding in drifts if finding.acts]),
+            quality=drifting.worst([finding for finding in qualities if finding.acts]),
+        )
 
-    def _situation(self, rollout: Rollout, data: Finding | None, drift: Finding | None) -> Situation:
+    def _situation(self, rollout: Rollout, findings: "_Findings") -> Situation:
         meta = self.observed.model["metadata"]
         number = rollout.serving.number if rollout.serving else None
         return Situation(
@@ -157,8 +177,9 @@ class _Planner:
             records=tuple(self.records),
             serving=next((record for record in self.records if record.number == number), None),
             template_digest=training_digest(self.owner.spec.training),
-            data=data,
-            drift=drift,
+            data=findings.data,
+            drift=findings.drift,
+            quality=findings.quality,
             rollout_running=rollout.candidate is not None or rollout.state in (RolloutState.PROVEN, RolloutState.DRAINING),
             created_at=_created(meta, self.now),
             now=self.now,
@@ -231,6 +252,7 @@ class _Planner:
             policy_uid=policy.uid,
             policy_digest=policy.digest,
             policy_spec=policy.spec,
+            labels=self.owner.spec.labels,
             revision=RevisionIdentity(number=serving.number, digest=serving.digest),
             since=serving.since,
         )
@@ -347,7 +369,7 @@ def _records(observed: Observed, owner: Owner) -> list[ModelRevisionSpec]:
     return sorted(found, key=lambda record: record.number)
 
 
-def _policies(observed: Observed) -> list[PolicyView]:
+def _policies(observed: Observed, owner: Owner) -> list[PolicyView]:
     """The policies that watch the model and can be read, in the order of their names."""
     found = []
     for policy in observed.policies:
@@ -358,5 +380,7 @@ def _policies(observed: Observed) -> list[PolicyView]:
             cron.next_after(spec.schedule, datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
         except (ValidationError, cron.InvalidCronError):
             continue  # the policy's own status says why
-        found.append(PolicyView(policy["metadata"]["uid"], policy["metadata"]["name"], spec, judgement_digest(spec)))
+        found.append(
+            PolicyView(policy["metadata"]["uid"], policy["metadata"]["name"], spec, judgement_digest(spec, owner.spec.labels))
+        )
     return sorted(found, key=lambda view: view.name)

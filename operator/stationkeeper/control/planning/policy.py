@@ -84,7 +84,9 @@ def _drifted(policy: Object, model: Object) -> bool:
         if raw.get("policyUID") != view.uid or spec.suspend:
             continue
         try:
-            return drift.drift(view, CheckStatus.model_validate(raw)).verdict == Verdict.BREACHED
+            check = CheckStatus.model_validate(raw)
+            found = (drift.drift(view, check), drift.quality(view, check))
+            return any(finding is not None and finding.verdict == Verdict.BREACHED for finding in found)
         except ValidationError:
             return False
     return False

@@ -202,7 +202,7 @@ def _insufficient(results: Sequence[GateResult]) -> Decision | None:
 
 
 def _no_gain(cause: Cause, gain: float | None, champion: int | None) -> Decision | None:
-    if cause is not Cause.DRIFT or champion is None:
+    if cause not in (Cause.DRIFT, Cause.QUALITY) or champion is None:
         return None
     if gain is None:
         return Decision(False, "InsufficientEvidence", "too few rows that the champion has not learned from to see a gain")

@@ -125,7 +125,7 @@ def check_new_rows(rows: pl.DataFrame, config: TrainConfig, champion: Manifest |
         AttemptEnded: WaitingForLabels.
     """
     data = config.training.data
-    if config.cause is not Cause.DRIFT or data.timestamp is None:
+    if config.cause not in (Cause.DRIFT, Cause.QUALITY) or data.timestamp is None:
         return
     time = pl.col(data.timestamp)
     through = champion.data.through if champion else None

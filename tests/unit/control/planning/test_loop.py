@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.model import Labels, TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
+from stationkeeper.control.planning.intent import judgement_digest
 from tests.support.world import World, digest, model, policy
 
 GOLDEN = Path(__file__).parent / "golden"
 GOOD = ("Passed", "Passed", "Passed")
 DRIFT = ("Passed", "Breached", "Passed")
+BOTH = ("Passed", "Breached", "Breached")
 BROKEN = ("Breached", "InsufficientData", "InsufficientData")
 
 
@@ -253,6 +256,50 @@ def test_observe_tells_but_does_not_retrain():
     world.settle()
     assert world.condition("Drifted")["status"] == "True"
     assert "episode" not in world.model["status"]
+
+
+QUALITY = {"quality": {"metric": "roc_auc", "maxDrop": 0.02}}
+ACTIONS = [
+    ("moved features only tell", {"features": {"action": "Observe"}}, DRIFT, (), "DriftDetected", None),
+    ("shifted predictions speak for features that only tell", {"features": {"action": "Observe"}}, BOTH, (), "DriftDetected", "Drift"),
+    ("a group may retrain where the policy only tells", {"action": "Observe", "features": {"action": "Retrain"}}, DRIFT, (), "DriftDetected", "Drift"),
+    ("lost quality retrains", QUALITY, GOOD, ("Breached", "Breached"), "QualityLost", "Quality"),
+    ("proven harm claims before moved inputs", QUALITY, DRIFT, ("Breached", "Breached"), "DriftDetected", "Quality"),
+    ("one bad labelled window is not enough", QUALITY, GOOD, ("Passed", "Breached"), "ChecksPassed", None),
+    ("missing labels are no evidence", QUALITY, GOOD, ("InsufficientData",) * 2, "ChecksPassed", None),
+    ("lost quality may only tell", {"quality": {**QUALITY["quality"], "action": "Observe"}}, GOOD, ("Breached",) * 2, "QualityLost", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "spec", "windows", "quality", "reason", "cause"), ACTIONS, ids=[row[0] for row in ACTIONS])
+def test_each_group_of_checks_has_its_own_action(name, spec, windows, quality, reason, cause):
+    world = World(policies=(policy(**spec),))
+    world.serve_first()
+    world.advance(hours=2)
+    world.check(windows, windows, quality=quality)
+    world.settle()
+    assert world.condition("Drifted")["reason"] == reason
+    assert world.model["status"].get("episode", {}).get("cause") == cause
+
+
+def test_broken_data_may_only_tell():
+    world = World(policies=(policy(schema={"action": "Observe"}),))
+    world.serve_first()
+    world.advance(hours=2)
+    world.check(DRIFT, DRIFT, BROKEN)
+    world.model["metadata"]["annotations"] = {"stationkeeper.dev/retrain": "now"}
+    world.settle()
+    assert world.condition("DataValid")["status"] == "False"
+    assert world.model["status"]["episode"]["attempt"] == 1
+
+
+def test_labels_change_what_quality_means_but_not_what_drift_means():
+    labels = Labels(uri="s3://data/labels/")
+    plain, judged = DriftPolicySpec(), DriftPolicySpec.model_validate(QUALITY)
+    assert judgement_digest(plain, labels) == judgement_digest(plain)
+    assert judgement_digest(judged, labels) != judgement_digest(judged)
+    observing = DriftPolicySpec.model_validate({"action": "Observe", "features": {"action": "Retrain"}})
+    assert judgement_digest(observing) == judgement_digest(plain), "an action judges nothing"
 
 
 def test_a_suspended_policy_counts_nowhere():
