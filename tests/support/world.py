@@ -12,6 +12,7 @@ from stationkeeper.api.base import sha256
 from stationkeeper.api.model import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
 from stationkeeper.control.planning import Observed, Plan, Settings, plan_model
+from stationkeeper.control.planning.canary import Measured
 
 Object = dict[str, Any]
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -69,6 +70,7 @@ class World:
         self.objects: dict[tuple[str, str], Object] = {}
         self.transcript: list[str] = []
         self._uids = itertools.count(1)
+        self.measured: dict[int, Measured] = {}
         self.settings = SETTINGS
 
     # -- what planning sees ------------------------------------------------------------------------------------------
@@ -86,6 +88,7 @@ class World:
             cronjobs=self.kind("CronJob"),
             jobs=self.kind("Job"),
             pods=self.kind("Pod"),
+            measured=self.measured,
         )
 
     # -- what the operator does --------------------------------------------------------------------------------------
@@ -128,6 +131,7 @@ class World:
             self.transcript.append(f"  create {key[0]} {key[1]}{_detail(obj)}")
         else:
             if live["spec"] == obj["spec"]:
+                live["metadata"]["labels"] = merged["metadata"].get("labels")
                 return
             merged["metadata"] |= {"uid": live["metadata"]["uid"], "generation": live["metadata"]["generation"] + 1}
             if "status" in live:
@@ -155,6 +159,18 @@ class World:
 
     def advance(self, **delta: float) -> None:
         self.now += timedelta(**delta)
+
+    def annotate(self, **annotations: str) -> None:
+        """A person sets annotations of our group."""
+        known = self.model["metadata"].setdefault("annotations", {})
+        known |= {f"stationkeeper.dev/{name}": value for name, value in annotations.items()}
+        self.say("a person sets " + ", ".join(f"{name}={value[:19]}" for name, value in annotations.items()))
+
+    def answered(self, number: int, requests: int, errors: int = 0, seconds: float = 0.005, late: float = 0.1) -> None:
+        """Pods of a revision have answered requests since the step began; a share `late` of the rows is of class 1."""
+        latency = ((seconds, requests), (float("inf"), requests))
+        ones = round(late * requests)
+        self.measured[number] = Measured(requests, errors, latency, {"0": requests - ones, "1": ones})
 
     def edit(self, line: str) -> None:
         """A person changed the spec."""
@@ -214,7 +230,7 @@ class World:
         )
         return digest(text)
 
-    def pod(self, owner: Object, container: str, message: str, exit_code: int = 0, **labels: str) -> None:
+    def pod(self, owner: Object, container: str, message: str, exit_code: int = 0, restarts: int = 0, **labels: str) -> None:
         """A pod of a Job or Deployment whose container ended with this message."""
         number = next(self._uids)
         state = {"terminated": {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed", "message": message}}
@@ -229,17 +245,19 @@ class World:
                 "ownerReferences": [{"uid": owner["metadata"]["uid"], "controller": True}],
                 "creationTimestamp": self.now.isoformat(),
             },
-            "status": {"containerStatuses": [{"name": container, "state": state}]},
+            "status": {"containerStatuses": [{"name": container, "state": state, "restartCount": restarts}]},
         }
 
-    def crash_pod(self, number: int, failure: FailureSummary, exit_code: int) -> None:
+    def crash_pod(self, number: int, failure: FailureSummary, exit_code: int, restarts: int = 0) -> None:
         """A serving pod of this revision ended with a failure."""
         deployment = next(
             o
             for o in self.objects.values()
             if o["kind"] == "Deployment" and o["metadata"]["labels"]["stationkeeper.dev/revision"] == str(number)
         )
-        self.pod(deployment, "serve", failure.encode().decode(), exit_code, **{"stationkeeper.dev/revision": str(number)})
+        self.pod(
+            deployment, "serve", failure.encode().decode(), exit_code, restarts, **{"stationkeeper.dev/revision": str(number)}
+        )
         self.say(f"a pod of revision {number} ends: {failure.reason}")
 
     def check(self, *windows: tuple[str, str, str], quality: tuple[str, ...] = ()) -> None:
@@ -321,5 +339,6 @@ def _detail(obj: Object) -> str:
     if obj["kind"] == "Deployment":
         return f" replicas={spec['replicas']}"
     if obj["kind"] == "Service":
-        return f" -> revision {spec['selector']['stationkeeper.dev/revision']}"
+        stable = obj["metadata"]["labels"]["stationkeeper.dev/revision"]
+        return f" -> revision {spec['selector'].get('stationkeeper.dev/revision', f'{stable} and the canary')}"
     return ""

@@ -18,6 +18,11 @@ MANAGED_BY: Final = "stationkeeper"
 
 # A person asks for a training by setting this to a value not seen before (a time, a token); status remembers it.
 ANNOTATION_RETRAIN: Final = f"{GROUP}/retrain"
+# These name a revision by its digest, so that answering them twice changes nothing.
+ANNOTATION_APPROVE: Final = f"{GROUP}/approve"  # this candidate may take all requests
+ANNOTATION_REJECT: Final = f"{GROUP}/reject"  # this candidate may not
+ANNOTATION_ROLLBACK: Final = f"{GROUP}/rollback"  # this revision, which serves, must not any more
+ANNOTATION_PAUSE: Final = f"{GROUP}/pause"  # any value: a rollout stays where it is
 
 COMPONENT_SERVING: Final = "serving"
 COMPONENT_TRAINING: Final = "training"

@@ -87,6 +87,63 @@ class Capture(ApiModel):
     ] = "60s"
 
 
+class RolloutStep(ApiModel):
+    weight: Annotated[int, Field(ge=1, le=99, description="Percent of the requests that the new revision gets.")]
+    hold: Annotated[Duration, Field(description="How long at least, before the next step.")] = "2m"
+
+
+class Analysis(ApiModel):
+    """What the new revision must show at each step, by the metrics of the serving pods themselves."""
+
+    min_requests: Annotated[
+        int, Field(ge=1, le=10_000_000, description="Requests that the new revision must have answered; before, the step holds.")
+    ] = 100
+    max_error_rate: Annotated[float, Field(ge=0, le=1, description="Share of its answers that may be server errors.")] = 0.01
+    max_latency_ratio: Annotated[
+        float | None,
+        Field(
+            gt=1,
+            le=1000,
+            description="Its 95th percentile of latency, as a multiple of the stable revision's; below 10 ms all is well.",
+        ),
+    ] = 1.5
+    max_prediction_shift: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1,
+            description="Largest difference between the two revisions' distributions of predictions (total variation), beyond chance.",
+        ),
+    ] = 0.25
+    deadline: Annotated[Duration, Field(description="How long a step may wait for `minRequests`.")] = "30m"
+    without_evidence: Annotated[
+        Literal["Rollback", "Wait"], Field(description="What is done when the deadline passes without enough requests.")
+    ] = "Rollback"
+
+
+class Rollout(ApiModel):
+    """How a new revision takes the requests over."""
+
+    strategy: Annotated[
+        Literal["Canary", "BlueGreen", "Recreate"],
+        Field(
+            description="Canary: step by step, by shares of pods. BlueGreen: all at once, when the new revision is ready on all its "
+            "pods. Recreate: the old pods end before the new ones start, for clusters without room for both; requests fail meanwhile."
+        ),
+    ] = "BlueGreen"
+    steps: Annotated[list[RolloutStep], Field(min_length=1, max_length=16, description="Steps of a canary, in their order.")] = [
+        RolloutStep(weight=20),
+        RolloutStep(weight=50),
+    ]
+    analysis: Annotated[Analysis, Field(description="What each step of a canary must show.")] = Analysis()
+    approval: Annotated[
+        Literal["Automatic", "Manual"],
+        Field(
+            description="Manual: a proven revision waits for `stationkeeper approve` (or `reject`) before it takes all requests."
+        ),
+    ] = "Automatic"
+
+
 class Serving(ApiModel):
     runtime: Annotated[Literal["sklearn"], Field(description="The runtime that serves the model.")] = "sklearn"
     replicas: Annotated[int, Field(ge=0, le=1000, description="Serving pods of the stable revision.")] = 1
@@ -94,6 +151,7 @@ class Serving(ApiModel):
         requests=ResourceList(cpu="100m", memory="256Mi")
     )
     capture: Annotated[Capture, Field(description="What is remembered of requests.")] = Capture()
+    rollout: Annotated[Rollout, Field(description="How a new revision takes over.")] = Rollout()
     progress_deadline: Annotated[
         Duration, Field(description="How long a new revision may take to become ready before it is given up and quarantined.")
     ] = "10m"
@@ -287,6 +345,13 @@ class ModelSpec(ApiModel):
     training: Annotated[Training, Field(description="How it is trained and judged.")]
     labels: Annotated[Labels | None, Field(description="Where the true answers arrive later, for checks of quality.")] = None
     retraining: Annotated[Retraining, Field(description="When it is trained again.")] = Retraining()
+    revision: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Serve exactly this revision: a rollback by Git. It freezes rollouts and every training that nobody asked for.",
+        ),
+    ] = None
     revision_history_limit: Annotated[
         int, Field(ge=2, le=100, description="Records of old revisions that are kept. Artifacts in storage stay.")
     ] = 10
@@ -298,6 +363,17 @@ class RevisionRef(Tolerant):
     number: Annotated[int, Field(ge=1, description="Number of the revision.")]
     digest: Annotated[Digest, Field(description="Digest of its manifest: its identity.")]
     since: Annotated[Time | None, Field(description="When it began to serve.")] = None
+
+
+class CandidateRef(RevisionRef):
+    """The revision that comes up, and how far it is."""
+
+    step: Annotated[int | None, Field(ge=0, description="Step of the canary, from 0; none before it takes requests.")] = None
+    step_since: Annotated[Time | None, Field(description="When that step began.")] = None
+    weight: Annotated[
+        int | None, Field(ge=0, le=100, description="Percent of the pods, and so of the requests, that it has.")
+    ] = None
+    analysis: Annotated[str | None, Field(max_length=512, description="What the step has shown so far.")] = None
 
 
 class Episode(Tolerant):
@@ -417,6 +493,7 @@ class Quarantined(Tolerant):
     digest: Annotated[Digest, Field(description="A revision that failed to serve; it is not tried again.")]
     reason: Annotated[str, Field(max_length=512, description="How it failed.")]
     at: Annotated[Time, Field(description="When.")]
+    promoted: Annotated[bool, Field(description="It had taken all requests before.")] = False
 
 
 class ModelStatus(Tolerant):
@@ -424,7 +501,7 @@ class ModelStatus(Tolerant):
     conditions: Annotated[list[Condition], Field(max_length=16, description="What is so, why, and since when.")] = []
     url: Annotated[str | None, Field(max_length=512, description="Where requests go inside the cluster.")] = None
     serving: Annotated[RevisionRef | None, Field(description="The revision that serves.")] = None
-    candidate: Annotated[RevisionRef | None, Field(description="The revision that is coming up.")] = None
+    candidate: Annotated[CandidateRef | None, Field(description="The revision that is coming up.")] = None
     replicas: Annotated[int, Field(ge=0, description="Serving pods of the stable revision.")] = 0
     ready_replicas: Annotated[int, Field(ge=0, description="Those of them that are ready.")] = 0
     selector: Annotated[

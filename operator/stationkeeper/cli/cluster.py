@@ -4,7 +4,7 @@ from typing import Any
 
 from kubernetes import client, config
 
-from stationkeeper.api.meta import ANNOTATION_RETRAIN, GROUP, VERSION
+from stationkeeper.api.meta import GROUP, VERSION
 
 Object = dict[str, Any]
 _SECONDS = 10
@@ -43,9 +43,9 @@ class Cluster:
         found = [revision for revision in self._items("modelrevisions") if revision["spec"]["modelName"] == model]
         return sorted(found, key=lambda revision: revision["spec"]["number"], reverse=True)
 
-    def request_training(self, name: str, token: str) -> None:
-        """Ask for a training: an annotation that the operator answers once."""
-        body = {"metadata": {"annotations": {ANNOTATION_RETRAIN: token}}}
+    def annotate(self, name: str, annotation: str, value: str | None) -> None:
+        """Set an annotation of a Model that the operator answers, or take it away."""
+        body = {"metadata": {"annotations": {annotation: value}}}
         self._call(self._api.patch_namespaced_custom_object, "models", name, body)
 
     def _items(self, plural: str) -> list[Object]:

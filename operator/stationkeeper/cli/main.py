@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from stationkeeper import __version__
+from stationkeeper.api.meta import ANNOTATION_RETRAIN
+from stationkeeper.cli import rollout
 from stationkeeper.cli.cluster import Cluster, CommandError
+from stationkeeper.cli.explain import explain as sentences
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -118,10 +121,21 @@ def retrain(context: typer.Context, model: Name) -> None:
     """Ask for a training. The gates still decide whether the result may serve."""
     cluster = Cluster(*context.obj)
     token = datetime.now(UTC).isoformat(timespec="seconds")
-    cluster.request_training(model, token)
+    cluster.annotate(model, ANNOTATION_RETRAIN, token)
     console.print(
         f"asked for a training of {model} ({token}); follow it with: stationkeeper -n {cluster.namespace} status {model}"
     )
+
+
+@app.command()
+def explain(context: typer.Context, model: Name) -> None:
+    """Say in plain words what the operator would do next, and why not yet."""
+    found = Cluster(*context.obj).model(model)
+    for sentence in sentences(found, datetime.now(UTC)):
+        console.print(sentence, markup=False)
+
+
+rollout.register(app)
 
 
 def _condition(status: dict[str, Any], type_: str, field: str = "status") -> str:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from prometheus_client import Counter, Histogram
 from stationkeeper.api.base import canonical_json
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.keys import Key
+from stationkeeper.control.controllers.scrape import Scraper
 from stationkeeper.control.kube import diff
 from stationkeeper.control.kube.errors import ConflictError, NotFoundError, TerminalError
 from stationkeeper.control.kube.gateway import Gateway
@@ -42,6 +44,7 @@ class Reconciler:
         self._store, self._gateway, self._recorder = store, gateway, recorder
         self._settings, self._clock = settings, clock
         self._accepted = diff.Accepted()
+        self._scraper = Scraper()
         self._foreign: dict[tuple[str, str], Object] = {}  # Services that have a Model's name and are not ours
 
     async def reconcile(self, key: Key) -> float | None:
@@ -67,7 +70,16 @@ class Reconciler:
             found = await self._gateway.get(kind_of("Service"), key.namespace, key.name)
             foreign = found if found and not _controlled(found, model) else None
             self._remember_foreign(key, foreign)
-        return plan_model(self._observe(key, model, foreign), self._clock(), self._settings)
+        observed = self._observe(key, model, foreign)
+        return plan_model(await self._measured(observed), self._clock(), self._settings)
+
+    async def _measured(self, observed: Observed) -> Observed:
+        """With what the pods counted since the canary's step began, while there is one."""
+        since = ((observed.model.get("status") or {}).get("candidate") or {}).get("stepSince")
+        if not since:
+            return observed
+        measured = await self._scraper.measure(observed.pods, datetime.fromisoformat(since))
+        return replace(observed, measured=measured)
 
     def _plan_policy(self, key: Key, policy: Object) -> Plan:
         models = list(self._store.all("Model", key.namespace))

@@ -6,10 +6,11 @@ from datetime import datetime
 
 from stationkeeper.api.conditions import Condition, ConditionType, Reason
 from stationkeeper.api.model import LastTraining, TrainingOutcome, Verdict
+from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.drift import Finding
 from stationkeeper.control.planning.episodes import Training
 from stationkeeper.control.planning.evidence import Blocked
-from stationkeeper.control.planning.rollout import Rollout, RolloutState
+from stationkeeper.control.planning.rollout import Rollout
 from stationkeeper.control.planning.types import Event
 
 _MESSAGE_LIMIT = 1024
@@ -197,6 +198,12 @@ def _rolling(facts: Facts) -> Claim:
     match rollout.state:
         case RolloutState.STARTING:
             return Claim(kind, "True", Reason.CANDIDATE_STARTING, rollout.message)
+        case RolloutState.CANARY:
+            return Claim(kind, "True", Reason.CANARY, rollout.message)
+        case RolloutState.PAUSED:
+            return Claim(kind, "True", Reason.PAUSED, f"{rollout.message}; paused by a person")
+        case RolloutState.WAITING:
+            return Claim(kind, "True", Reason.WAITING_FOR_APPROVAL, rollout.message)
         case RolloutState.BLOCKED:
             return Claim(kind, "False", rollout.blocked.reason if rollout.blocked else Reason.STARTING, rollout.message)
         case RolloutState.PROVEN:
@@ -206,7 +213,8 @@ def _rolling(facts: Facts) -> Claim:
         case RolloutState.FAILED:
             return Claim(kind, "False", Reason.CANDIDATE_FAILED, rollout.message)
         case RolloutState.STABLE | RolloutState.NOTHING_TO_SERVE:
-            return Claim(kind, "False", Reason.STABLE, rollout.message)
+            reason = Reason.REVISION_NOT_FOUND if rollout.problem else Reason.STABLE
+            return Claim(kind, "False", reason, rollout.problem or rollout.message)
 
 
 def settle(claims: Sequence[Claim], before: Sequence[Condition], generation: int, now: datetime) -> list[Condition]:
@@ -236,7 +244,13 @@ _BAD = {
     (ConditionType.AVAILABLE, "False"),
 }
 _EXPECTED = {Reason.FIRST_TRAINING, Reason.STARTING, Reason.NEVER_TRAINED}  # a model on its way to its first revision
-_BAD_REASONS = {Reason.REFUSED, Reason.CANDIDATE_FAILED, Reason.CHALLENGERS_REFUSED, Reason.CHECK_FAILED}
+_BAD_REASONS = {
+    Reason.REFUSED,
+    Reason.CANDIDATE_FAILED,
+    Reason.CHALLENGERS_REFUSED,
+    Reason.CHECK_FAILED,
+    Reason.REVISION_NOT_FOUND,
+}
 _TOLD = (*_DOMAIN, ConditionType.STALLED)
 
 
@@ -256,5 +270,5 @@ def events(after: Sequence[Condition], before: Sequence[Condition]) -> list[Even
     return told
 
 
-_DULL = {Reason.UP_TO_DATE, Reason.NOT_CHECKED, Reason.IDLE, Reason.STABLE, Reason.INSUFFICIENT_DATA}
+_DULL = {Reason.CANARY, Reason.UP_TO_DATE, Reason.NOT_CHECKED, Reason.IDLE, Reason.STABLE, Reason.INSUFFICIENT_DATA}
 _OUTCOMES = {Reason.PUBLISHED, Reason.REFUSED, Reason.WAITING_FOR_LABELS}

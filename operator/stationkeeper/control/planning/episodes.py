@@ -201,6 +201,8 @@ def _published(episode: Episode, last: LastTraining | None) -> bool:
 def _rolling_out(situation: Situation, last: LastTraining) -> bool:
     """Whether the published revision is still on its way: neither serving nor given up."""
     record = next((r for r in situation.records if r.number == last.revision), None)
+    if situation.owner.spec.revision is not None:
+        return False  # a pin: it may come up when the pin is lifted
     if record is None or (situation.serving and situation.serving.number >= record.number):
         return False
     return record.digest not in {entry.digest for entry in situation.status.quarantine}

@@ -104,6 +104,11 @@ def serving_failure(pod: Object) -> FailureSummary | None:
     return None
 
 
+def restarts(pod: Object, container: str) -> int:
+    """How often the kubelet has started a container again."""
+    return max((int(entry.get("restartCount") or 0) for entry in _containers(pod, (container,))), default=0)
+
+
 def check_summaries(observed: Observed, cronjob: Object) -> list[CheckSummary]:
     """What the finished checks of one CronJob reported."""
     uid = cronjob["metadata"].get("uid", "")

@@ -42,6 +42,27 @@ def _rollout_running(s: Situation, _: Episode) -> Refusal | None:
     return Refusal(Reason.ROLLOUT_RUNNING, "a new revision is being rolled out; the next training waits for its end")
 
 
+def _pinned(s: Situation, episode: Episode) -> Refusal | None:
+    if s.owner.spec.revision is None or episode.cause in (Cause.INITIAL, Cause.MANUAL):
+        return None
+    return Refusal(Reason.PINNED, f"spec.revision pins revision {s.owner.spec.revision}; remove it to train again")
+
+
+def _rolled_back(s: Situation, episode: Episode) -> Refusal | None:
+    """After a rollback the same world would only bring the same model back (SEMANTICS §8.18)."""
+    if episode.cause not in _UNHURRIED or s.serving is None:
+        return None
+    newer = {record.digest: record for record in s.records if record.number > s.serving.number}
+    back = next((q for q in reversed(s.status.quarantine) if q.promoted and q.digest in newer), None)
+    if back is None or (episode.onset and episode.onset > back.at) or newer[back.digest].template_digest != s.template_digest:
+        return None
+    number = newer[back.digest].number
+    return Refusal(
+        Reason.AUTO_RETRAIN_HELD,
+        f"revision {number} was rolled back ({back.reason}); ask for a training, or change its code, to go on",
+    )
+
+
 def _exhausted(s: Situation, episode: Episode) -> Refusal | None:
     limit = s.owner.spec.retraining.max_attempts
     if episode.cause == Cause.INITIAL or episode.refusals < limit:
@@ -91,7 +112,9 @@ def _backoff(s: Situation, episode: Episode) -> Refusal | None:
 GUARDS: Sequence[Callable[[Situation, Episode], Refusal | None]] = (
     _suspended,
     _data_invalid,
+    _pinned,
     _rollout_running,
+    _rolled_back,
     _exhausted,
     _cooldown,
     _limit,

@@ -22,11 +22,12 @@ from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import conditions, cron, evidence
 from stationkeeper.control.planning import drift as drifting
+from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import Finding, PolicyView
 from stationkeeper.control.planning.episodes import Training, job_of, plan_training
 from stationkeeper.control.planning.intent import judgement_digest, training_digest
-from stationkeeper.control.planning.rollout import Rollout, RolloutState, plan_rollout
+from stationkeeper.control.planning.rollout import Rollout, plan_rollout
 from stationkeeper.control.planning.types import Event, Object, Observed, Plan, Ref, Settings
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.check import check_cronjob
@@ -207,12 +208,18 @@ class _Planner:
         started = bool(training.run and training.episode and training.episode != self.status.episode)
         return Plan(
             status=after.wire(),
-            status_first=started,
+            status_first=started or self._decided(rollout),
             apply=tuple(apply),
             delete=(*rollout.delete, *training.delete, *self._stale_cronjobs(rollout), *self._old_records(rollout)),
             events=(*self._milestones(rollout, training), *conditions.events(settled, self.status.conditions)),
             requeue_after=self._look_again(rollout, training),
         )
+
+    def _decided(self, rollout: Rollout) -> bool:
+        """Whether a step or a verdict is new: what rests on evidence is remembered before it is acted on, for a crash loses the evidence."""
+        before = self.status.candidate.step if self.status.candidate else None
+        step = rollout.candidate.step if rollout.candidate else None
+        return (step is not None and step != before) or list(rollout.quarantine) != self.status.quarantine
 
     def _record(self, summary: TrainingSummary, training: Training) -> ModelRevisionSpec:
         episode = training.episode
@@ -285,7 +292,7 @@ class _Planner:
 
     def _old_records(self, rollout: Rollout) -> list[Ref]:
         """Records beyond the history limit; never one that serves or comes up."""
-        live = {ref.number for ref in (rollout.serving, rollout.candidate) if ref}
+        live = {ref.number for ref in (rollout.serving, rollout.candidate) if ref} | {self.owner.spec.revision}
         numbers = sorted((record.number for record in self.records), reverse=True)
         old = set(numbers[self.owner.spec.revision_history_limit :]) - live
         return [Ref.to(r) for r in self.observed.revisions if (r.get("spec") or {}).get("number") in old]
@@ -334,11 +341,18 @@ class _Planner:
         elif last and last != self.status.last_training:
             kind: Literal["Normal", "Warning"] = "Normal" if last.outcome == TrainingOutcome.WAITING_FOR_LABELS else "Warning"
             told.append(Event(kind, f"Training{last.outcome}", f"{last.cause}, {last.reason}: {last.message}"))
+        told += self._canary_steps(rollout)
         before = self.status.serving
         if rollout.serving and (before is None or before.number != rollout.serving.number):
             old = f", revision {before.number} drains" if before else ""
             told.append(Event("Normal", "RevisionServing", f"revision {rollout.serving.number} serves now{old}"))
         return told
+
+    def _canary_steps(self, rollout: Rollout) -> list[Event]:
+        before, now = self.status.candidate, rollout.candidate
+        if now is None or now.step is None or (before and (before.digest, before.step) == (now.digest, now.step)):
+            return []
+        return [Event("Normal", "CanaryStep", rollout.message)]
 
     def _look_again(self, rollout: Rollout, training: Training) -> float | None:
         """Seconds until something changes by the clock alone."""

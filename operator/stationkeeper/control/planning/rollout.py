@@ -1,38 +1,28 @@
 """Which revision serves, which one comes up, and what becomes of the others.
 
-The Service's selector is the one place that says who serves; everything here is derived from it, from the records
-and from the Deployments, so that a crash between any two writes leaves nothing to repair.
+The Service's label is the one place that says who serves; everything here is derived from it, from the records
+and from the Deployments, so that a crash between any two writes leaves nothing to repair. Status remembers only
+at which step a canary is and since when.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from stationkeeper.api.jobs import RevisionIdentity
-from stationkeeper.api.meta import EXIT_INVALID, LABEL_REVISION
-from stationkeeper.api.model import ModelStatus, Quarantined, RevisionRef
+from stationkeeper.api.model import CandidateRef, ModelStatus, Quarantined, RevisionRef
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.control.planning import evidence
+from stationkeeper.control.planning import canary, evidence
+from stationkeeper.control.planning.candidacy import Candidacy, Progress, RolloutState
+from stationkeeper.control.planning.fleet import Fleet, number, serving_number
+from stationkeeper.control.planning.target import Target, choose, people_quarantine
 from stationkeeper.control.planning.types import Object, Observed, Ref, Settings
-from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Owner
 from stationkeeper.control.resources.deployment import serving_deployment
 from stationkeeper.control.resources.service import model_service
 
 _MAX_QUARANTINE = 32
-
-
-class RolloutState(StrEnum):
-    """Where the rollout of the newest good revision stands."""
-
-    NOTHING_TO_SERVE = "NothingToServe"  # no revision yet, or none that may serve
-    STABLE = "Stable"  # the newest good revision serves
-    DRAINING = "Draining"  # it serves, and its predecessor finishes what it has
-    STARTING = "Starting"  # a candidate comes up
-    BLOCKED = "Blocked"  # a candidate cannot start, and that is not its fault
-    PROVEN = "Proven"  # the candidate is ready: switch
-    FAILED = "Failed"  # the candidate failed: quarantine
+_LOOK_SECONDS = 5.0  # between two looks at a canary: a bad one must not wait for its step to end
 
 
 @dataclass(frozen=True)
@@ -41,7 +31,7 @@ class Rollout:
 
     state: RolloutState
     serving: RevisionRef | None
-    candidate: RevisionRef | None
+    candidate: CandidateRef | None
     message: str
     replicas: int  # pods of the stable revision
     ready_replicas: int
@@ -50,15 +40,7 @@ class Rollout:
     quarantine: tuple[Quarantined, ...] = ()
     look_again: float | None = None  # seconds
     blocked: evidence.Blocked | None = None
-
-
-def serving_number(observed: Observed, uid: str) -> int | None:
-    """Number of the revision that the Service's selector names; None when there is no Service of ours."""
-    for service in observed.services:
-        if evidence.controlled_by(service, uid):
-            text = ((service.get("spec") or {}).get("selector") or {}).get(LABEL_REVISION, "")
-            return int(text) if text.isdigit() else None
-    return None
+    problem: str = ""  # a wish of the spec that cannot be followed
 
 
 def plan_rollout(
@@ -70,165 +52,148 @@ def plan_rollout(
     settings: Settings,
 ) -> Rollout:
     """Name the state of serving, then choose what to apply and delete. Pure."""
-    return _Planner(observed, owner, status, {record.number: record for record in records}, now, settings).plan()
+    return _Planner(Fleet(observed, owner), status, {record.number: record for record in records}, now, settings).plan()
 
 
 @dataclass(frozen=True)
 class _Planner:
-    observed: Observed
-    owner: Owner
+    fleet: Fleet
     status: ModelStatus
     records: dict[int, ModelRevisionSpec]
     now: datetime
     settings: Settings
 
     def plan(self) -> Rollout:
-        stable = self.records.get(serving_number(self.observed, self.owner.uid) or 0)
-        candidate = self._candidate(stable)
-        state, message, blocked = self._candidate_state(stable, candidate)
-        failed = state == RolloutState.FAILED
-        quarantine = list(self.status.quarantine)
-        if failed and candidate:
-            quarantine.append(Quarantined(digest=candidate.digest, reason=message[:512], at=self.now))
-        if state == RolloutState.PROVEN and candidate:
-            stable, shown = candidate, None
-        else:
-            shown = None if failed else candidate
+        observed, owner = self.fleet.observed, self.fleet.owner
+        stable = self.records.get(serving_number(observed, owner.uid) or 0)
+        annotations = observed.model["metadata"].get("annotations") or {}
+        quarantine = people_quarantine(annotations, self.status, stable, self.now)
+        target = choose(owner.spec.revision, list(self.records.values()), quarantine, stable)
+        candidacy = self._candidacy(stable, target)
+        progress = candidacy.progress() if candidacy else self._settled(stable, target)
+        if candidacy and progress.state == RolloutState.FAILED:
+            quarantine.append(Quarantined(digest=candidacy.record.digest, reason=progress.message[:512], at=self.now))
+            candidacy = None
+        elif candidacy and progress.state == RolloutState.PROVEN:
+            stable, candidacy = candidacy.record, None
+        return self._rollout(stable, candidacy, progress, target, quarantine)
+
+    def _candidacy(self, stable: ModelRevisionSpec | None, target: Target) -> Candidacy | None:
+        record = target.record
+        if record is None or record == stable:
+            return None
+        before = self.status.candidate
+        known = before if before and before.digest == record.digest else None
+        draining = self._drain_left(self._serving_ref(stable)) is not None
+        return Candidacy(self.fleet, record, stable, target.at_once, known, draining, self.now)
+
+    def _settled(self, stable: ModelRevisionSpec | None, target: Target) -> Progress:
+        if stable is None:
+            return Progress(RolloutState.NOTHING_TO_SERVE, target.problem or "no revision to serve yet")
+        message = f"revision {stable.number} serves{self._given_up(stable)}"
+        return Progress(RolloutState.STABLE, message, self.fleet.blocked(stable))
+
+    def _given_up(self, stable: ModelRevisionSpec) -> str:
+        """What became of a newer revision: people look here long after the event."""
+        reasons = {entry.digest: entry.reason for entry in self.status.quarantine}
+        newer = [r for r in self.records.values() if r.number > stable.number and r.digest in reasons]
+        newest = max(newer, key=lambda record: record.number, default=None)
+        return f"; revision {newest.number} does not: {reasons[newest.digest]}" if newest else ""
+
+    def _rollout(
+        self,
+        stable: ModelRevisionSpec | None,
+        candidacy: Candidacy | None,
+        progress: Progress,
+        target: Target,
+        quarantine: list[Quarantined],
+    ) -> Rollout:
         serving = self._serving_ref(stable)
         draining = self._drain_left(serving)
-        if state == RolloutState.STABLE and draining and self._others(stable, None):
+        state, message = progress.state, progress.message
+        if state == RolloutState.STABLE and draining and self.fleet.others(stable):
             state, message = RolloutState.DRAINING, "the predecessor finishes its requests"
-        apply = self._wanted(stable, shown, draining)
+        apply = self._wanted(stable, candidacy, draining, progress)
         if stable:
-            apply.append(model_service(self.owner, stable.number))
-        live = self._deployment(stable) if stable else None
-        live_status = (live or {}).get("status") or {}
+            apply.append(model_service(self.fleet.owner, stable.number, shared=candidacy is not None and progress.shares))
+        live = ((self.fleet.deployment(stable) if stable else None) or {}).get("status") or {}
+        looks = [draining, _LOOK_SECONDS if candidacy and progress.shares else None]
         return Rollout(
             state=state,
             serving=serving,
-            candidate=RevisionRef(number=shown.number, digest=shown.digest) if shown else None,
+            candidate=self._candidate_ref(candidacy, progress),
             message=message,
-            replicas=int(live_status.get("replicas") or 0),
-            ready_replicas=int(live_status.get("readyReplicas") or 0),
+            replicas=int(live.get("replicas") or 0),
+            ready_replicas=int(live.get("readyReplicas") or 0),
             apply=tuple(apply),
-            delete=tuple(self._unwanted(stable, shown, draining)),
+            delete=tuple(self._unwanted(stable, candidacy.record if candidacy else None, draining)),
             quarantine=tuple(quarantine[-_MAX_QUARANTINE:]),
-            look_again=draining,
-            blocked=blocked,
+            look_again=min((seconds for seconds in looks if seconds is not None), default=None),
+            blocked=progress.blocked,
+            problem=target.problem,
         )
 
-    def _candidate(self, stable: ModelRevisionSpec | None) -> ModelRevisionSpec | None:
-        """The newest revision that may serve and does not yet; an older one never replaces a newer."""
-        bad = {entry.digest for entry in self.status.quarantine}
-        good = [record for record in self.records.values() if record.digest not in bad]
-        newest = max(good, key=lambda record: record.number, default=None)
-        return newest if newest and (stable is None or newest.number > stable.number) else None
-
-    def _candidate_state(
-        self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None
-    ) -> tuple[RolloutState, str, evidence.Blocked | None]:
-        if candidate is None:
-            if stable is None:
-                return RolloutState.NOTHING_TO_SERVE, "no revision to serve yet", None
-            return RolloutState.STABLE, f"revision {stable.number} serves", self._blocked(stable)
-        name = f"revision {candidate.number}"
-        deployment = self._deployment(candidate)
-        if deployment is None:
-            return RolloutState.STARTING, f"{name} is being started", None
-        want = self._candidate_replicas()
-        live = deployment.get("status") or {}
-        ready = min(int(live.get("readyReplicas") or 0), int(live.get("updatedReplicas") or 0))
-        seen = int(live.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
-        if seen and ready >= want:
-            return RolloutState.PROVEN, f"{name} reproduced its golden rows and is ready on {ready} of {want} replicas", None
-        if blocked := self._blocked(candidate):
-            return RolloutState.BLOCKED, blocked.message, blocked
-        if failure := self._candidate_failure(candidate, deployment, stable is not None):
-            return RolloutState.FAILED, f"{name} failed to start: {failure}", None
-        return RolloutState.STARTING, f"{name} comes up: {ready} of {want} replicas ready", None
-
-    def _candidate_failure(self, candidate: ModelRevisionSpec, deployment: Object, stable_serves: bool) -> str | None:
-        """Why the candidate is given up. Without a stable revision only a fault of its own counts, not the time."""
-        for pod in self._pods(candidate):
-            for end in evidence.ended(pod, ("serve",)):
-                if end.exit_code == EXIT_INVALID and (failure := evidence.serving_failure(pod)):
-                    return f"{failure.reason}: {failure.message}"
-        for condition in (deployment.get("status") or {}).get("conditions") or []:
-            expired = condition.get("type") == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded"
-            if expired and stable_serves:
-                said = next((f.message for pod in self._pods(candidate) if (f := evidence.serving_failure(pod))), "")
-                return f"not ready within {self.owner.spec.serving.progress_deadline}" + (f"; {said}" if said else "")
-        return None
-
     def _wanted(
-        self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None, draining: float | None
+        self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None, draining: float | None, progress: Progress
     ) -> list[Object]:
         wanted = []
+        serving = self.fleet.owner.spec.serving
         if stable:
-            wanted.append(self._build(stable, self.owner.spec.serving.replicas))
-        if candidate:
-            wanted.append(self._build(candidate, self._candidate_replicas()))
-        predecessor = self._predecessor(stable)
+            makes_room = serving.rollout.strategy == "Recreate" and candidacy is not None
+            wanted.append(self._build(stable, 0 if makes_room else serving.replicas))
+        if candidacy:
+            wanted.append(self._build(candidacy.record, candidacy.replicas(progress.step)))
+        predecessor = self._predecessor(stable, candidacy.record if candidacy else None)
         if predecessor and not draining:
             wanted.append(self._build(predecessor, 0))
         return wanted
 
+    def _candidate_ref(self, candidacy: Candidacy | None, progress: Progress) -> CandidateRef | None:
+        if candidacy is None:
+            return None
+        weight = None
+        if progress.step is not None:
+            weight = canary.achieved(self.fleet.ready(candidacy.record), self.fleet.owner.spec.serving.replicas)
+        return CandidateRef(
+            number=candidacy.record.number,
+            digest=candidacy.record.digest,
+            step=progress.step,
+            step_since=progress.since,
+            weight=weight,
+            analysis=progress.analysis,
+        )
+
     def _unwanted(
         self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None, draining: float | None
     ) -> list[Ref]:
-        """Deployments that no longer serve: failed candidates at once, old revisions after the drain, but the predecessor."""
-        if stable is None and serving_number(self.observed, self.owner.uid) is not None:
+        """Deployments that no longer serve, once what they answered has drained, but the predecessor."""
+        if stable is None and serving_number(self.fleet.observed, self.fleet.owner.uid) is not None:
             return []  # the record of what serves is missing: touch nothing that may be answering requests
-        predecessor = self._predecessor(stable)
-        unwanted = []
-        for deployment in self._others(stable, candidate):
-            number = _number(deployment)
-            if predecessor and number == predecessor.number:
-                continue
-            if stable is None or number > stable.number or not draining:
-                unwanted.append(Ref.to(deployment))
-        return unwanted
+        if draining:
+            return []
+        predecessor = self._predecessor(stable, candidate)
+        kept = predecessor.number if predecessor else None
+        return [Ref.to(deployment) for deployment in self.fleet.others(stable, candidate) if number(deployment) != kept]
 
-    def _others(self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None) -> list[Object]:
-        kept = {record.number for record in (stable, candidate) if record}
-        ours = [d for d in self.observed.deployments if evidence.controlled_by(d, self.owner.uid)]
-        return [d for d in ours if _number(d) not in kept and not d["metadata"].get("deletionTimestamp")]
-
-    def _predecessor(self, stable: ModelRevisionSpec | None) -> ModelRevisionSpec | None:
+    def _predecessor(self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None) -> ModelRevisionSpec | None:
         """The newest older revision that still has a Deployment: kept at zero pods, ready to be looked at."""
-        older = [n for d in self._others(stable, None) if stable and (n := _number(d)) < stable.number and n in self.records]
+        older = [
+            n for d in self.fleet.others(stable, candidate) if stable and (n := number(d)) < stable.number and n in self.records
+        ]
         return self.records[max(older)] if older else None
-
-    def _candidate_replicas(self) -> int:
-        return max(1, self.owner.spec.serving.replicas)  # one pod proves it even where nothing shall serve
 
     def _build(self, record: ModelRevisionSpec, replicas: int) -> Object:
         identity = RevisionIdentity(number=record.number, digest=record.digest)
-        return serving_deployment(self.owner, identity, replicas, Image(self._image(record), self.settings.image_pull_policy))
+        image = Image(self._image(record), self.settings.image_pull_policy)
+        return serving_deployment(self.fleet.owner, identity, replicas, image)
 
     def _image(self, record: ModelRevisionSpec) -> str:
         """The image of the revision's first rollout: an upgrade of the operator restarts nothing."""
-        live = self._deployment(record)
+        live = self.fleet.deployment(record)
         if live is None:
             return self.settings.workloads_image
         containers = live["spec"]["template"]["spec"]["containers"]
         return str(next((c["image"] for c in containers if c["name"] == "serve"), self.settings.workloads_image))
-
-    def _deployment(self, record: ModelRevisionSpec) -> Object | None:
-        name = names.revision(self.owner.name, self.owner.uid, record.number, record.digest)
-        return next((d for d in self.observed.deployments if d["metadata"]["name"] == name), None)
-
-    def _pods(self, record: ModelRevisionSpec) -> list[Object]:
-        number = str(record.number)
-        return [
-            pod
-            for pod in self.observed.pods
-            if (pod["metadata"].get("labels") or {}).get(LABEL_REVISION) == number
-            and not pod["metadata"].get("deletionTimestamp")
-        ]
-
-    def _blocked(self, record: ModelRevisionSpec) -> evidence.Blocked | None:
-        return next((found for pod in self._pods(record) if (found := evidence.blocked(pod))), None)
 
     def _serving_ref(self, stable: ModelRevisionSpec | None) -> RevisionRef | None:
         if stable is None:
@@ -243,8 +208,3 @@ class _Planner:
             return None
         left = (serving.since + timedelta(seconds=self.settings.drain_seconds) - self.now).total_seconds()
         return left if left > 0 else None
-
-
-def _number(deployment: Object) -> int:
-    text = (deployment["metadata"].get("labels") or {}).get(LABEL_REVISION, "0")
-    return int(text) if text.isdigit() else 0

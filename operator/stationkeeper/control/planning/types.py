@@ -1,7 +1,10 @@
 """The values that planning takes and gives. Objects are plain JSON dictionaries, as the API server has them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from stationkeeper.control.planning.canary import Measured
 
 Object = dict[str, Any]
 
@@ -28,6 +31,7 @@ class Observed:
     cronjobs: tuple[Object, ...] = ()
     jobs: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
+    measured: Mapping[int, Measured] = field(default_factory=dict)  # by revision, since the step of a canary began
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Plan:
     """What to do now, and when to look again."""
 
     status: Object | None = None  # the whole desired status; None: leave it
-    status_first: bool = False  # the status must be written before anything is created (an episode before its Job)
+    status_first: bool = False  # the status must be written before anything is created (an episode before its Job, a canary's step before its pods)
     apply: tuple[Object, ...] = ()
     delete: tuple[Ref, ...] = ()
     events: tuple[Event, ...] = ()

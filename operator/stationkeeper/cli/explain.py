@@ -1,0 +1,94 @@
+"""What the operator would do next for a Model, and why not yet, in plain words. Pure: from the object alone."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+Object = dict[str, Any]
+_MANY = 3  # windows in a sentence
+
+
+def explain(model: Object, now: datetime) -> list[str]:
+    """Sentences about what serves, what comes up, what was found and what is waited for, the most urgent first."""
+    status = model.get("status") or {}
+    if not status.get("conditions"):
+        return ["The operator has not looked at this Model yet: is it running, and does it watch this namespace?"]
+    return [
+        *_stalled(status),
+        *_serving(model, status),
+        *_rollout(model, status),
+        *_found(status),
+        *_training(model, status, now),
+    ]
+
+
+def _condition(status: Object, type_: str) -> Object:
+    return next((c for c in status["conditions"] if c["type"] == type_), {})
+
+
+def _stalled(status: Object) -> Iterator[str]:
+    stalled = _condition(status, "Stalled")
+    if stalled.get("status") == "True":
+        yield f"Nothing goes on until somebody acts: {stalled['message']}."
+
+
+def _serving(model: Object, status: Object) -> Iterator[str]:
+    serving = status.get("serving")
+    if not serving:
+        yield f"Nothing serves: {_condition(status, 'Available').get('message', 'no revision yet')}."
+        return
+    pods = f"{status.get('readyReplicas', 0)} of {status.get('replicas', 0)} pods ready"
+    yield f"Revision {serving['number']} serves, {pods}."
+    pin = model["spec"].get("revision")
+    if pin is not None:
+        yield f"spec.revision pins revision {pin}: no rollout and no automatic training until the pin is removed."
+
+
+def _rollout(model: Object, status: Object) -> Iterator[str]:
+    rolling = _condition(status, "RolloutProgressing")
+    if status.get("candidate") or rolling.get("reason") in ("CandidateFailed", "RevisionNotFound"):
+        yield f"Rollout: {rolling['message']}."
+    if rolling.get("reason") == "WaitingForApproval":
+        name = model["metadata"]["name"]
+        yield f"It waits for a person: stationkeeper approve {name}, or stationkeeper reject {name}."
+
+
+def _found(status: Object) -> Iterator[str]:
+    for type_, subject in (("DataValid", "Data"), ("Drifted", "Drift")):
+        condition = _condition(status, type_)
+        if condition.get("message"):
+            yield f"{subject}: {condition['message']}."
+    for check in status.get("checks") or []:
+        verdicts = [window["features"] for window in (check.get("windows") or [])[-_MANY:]]
+        if verdicts:
+            yield f"Policy {check['policy']}: the newest windows said {', '.join(verdicts)} of the features."
+
+
+def _training(model: Object, status: Object, now: datetime) -> Iterator[str]:
+    retraining, waiting, episode = _condition(status, "Retraining"), status.get("waiting"), status.get("episode")
+    if retraining.get("status") == "True" and episode:
+        yield f"Training now: attempt {episode['attempt']} for {episode['cause']}."
+    elif waiting:
+        yield f"A training is wanted for {waiting['cause']} but waits ({waiting['reason']}): {waiting['message']}."
+        if waiting.get("until"):
+            yield f"It is looked at again {_in(waiting['until'], now)}."
+    else:
+        yield "Nothing asks for a training now."
+    last = status.get("lastTraining")
+    if last:
+        yield f"The last training, for {last['cause']}, ended {_in(last['finishedAt'], now)} as {last['outcome']}: {last['message']}."
+    schedule = model["spec"]["training"].get("schedule")
+    if schedule:
+        yield f"It is trained by schedule too: {schedule} (UTC)."
+
+
+def _in(moment: str, now: datetime) -> str:
+    """`in 5 minutes`, `2 hours ago`."""
+    seconds = (datetime.fromisoformat(moment).astimezone(UTC) - now).total_seconds()
+    amount = abs(seconds)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        if amount >= length:
+            count = int(amount // length)
+            text = f"{count} {unit}{'s' if count > 1 else ''}"
+            return f"in {text}" if seconds > 0 else f"{text} ago"
+    return "now"

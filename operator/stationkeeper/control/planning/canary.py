@@ -1,0 +1,107 @@
+"""A canary's arithmetic: how many pods carry a weight, and what the pods' own metrics say of the new revision. Pure."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.model import Analysis, Verdict
+
+_FAST_ENOUGH = 0.010  # seconds: below this a ratio of latencies tells more of the machine than of the model
+_SURE = 3.0  # standard deviations that chance is given before predictions count as shifted
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the pods of one revision counted since the step began."""
+
+    requests: int = 0
+    errors: int = 0  # answers of status 5xx
+    latency: tuple[tuple[float, int], ...] = ()  # (upper bound in seconds, requests up to it), rising; the last bound is infinite
+    predictions: dict[str, int] = field(default_factory=dict)  # rows by class, or by bin of the score
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """Whether the step may go on, and why."""
+
+    verdict: Verdict
+    message: str
+
+
+def pods_for(weight: int, stable: int) -> int:
+    """Pods beside `stable` ones that carry `weight` percent of the requests, at least one."""
+    return max(1, math.ceil(max(stable, 1) * weight / (100 - weight)))
+
+
+def achieved(candidate: int, stable: int) -> int:
+    """The percentage that this many pods really carry."""
+    return round(100 * candidate / (candidate + stable)) if candidate + stable else 0
+
+
+def analyse(limits: Analysis, stable: Measured, candidate: Measured) -> Analysed:
+    """Judge the candidate by what was counted since the step began. The first fault that is seen decides."""
+    fault = _errors(limits, candidate) or _latency(limits, stable, candidate) or _shift(limits, stable, candidate)
+    if fault:
+        return Analysed(Verdict.BREACHED, fault)
+    seen = f"{candidate.requests} requests, {candidate.errors} errors"
+    if candidate.requests < limits.min_requests:
+        return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {limits.min_requests} requests are needed")
+    return Analysed(Verdict.PASSED, seen)
+
+
+def expired(limits: Analysis, since: datetime, now: datetime) -> bool:
+    """Whether the step has waited long enough for evidence."""
+    deadline: timedelta = parse_duration(limits.deadline)
+    return now >= since + deadline
+
+
+def _errors(limits: Analysis, candidate: Measured) -> str | None:
+    # Once more errors than all of minRequests may hold have come, waiting for the rest helps nobody.
+    allowed = limits.max_error_rate * max(candidate.requests, limits.min_requests)
+    if candidate.errors <= allowed:
+        return None
+    return f"{candidate.errors} of {candidate.requests} answers were server errors; at most {limits.max_error_rate:.1%} may be"
+
+
+def _latency(limits: Analysis, stable: Measured, candidate: Measured) -> str | None:
+    enough = min(stable.requests, candidate.requests) >= limits.min_requests
+    if limits.max_latency_ratio is None or not enough:
+        return None
+    before, now = percentile(stable.latency, 0.95), percentile(candidate.latency, 0.95)
+    if now <= max(_FAST_ENOUGH, before * limits.max_latency_ratio):
+        return None
+    return (
+        f"95 % of its answers took up to {1000 * now:.0f} ms, the stable revision's {1000 * before:.0f} ms; "
+        f"at most {limits.max_latency_ratio:g} times that is allowed"
+    )
+
+
+def percentile(latency: tuple[tuple[float, int], ...], share: float) -> float:
+    """Seconds within which this share of the requests was answered, interpolated in its bucket; 0 without any."""
+    total = latency[-1][1] if latency else 0
+    low, below = 0.0, 0
+    for bound, count in latency:
+        if total and count >= share * total:
+            high = bound if math.isfinite(bound) else low
+            return low + (high - low) * (share * total - below) / max(count - below, 1)
+        low, below = bound, count
+    return low
+
+
+def _shift(limits: Analysis, stable: Measured, candidate: Measured) -> str | None:
+    m, n = sum(candidate.predictions.values()), sum(stable.predictions.values())
+    enough = min(stable.requests, candidate.requests) >= limits.min_requests
+    if limits.max_prediction_shift is None or not enough or not (m and n):
+        return None
+    distance, chance = 0.0, 0.0
+    for name in stable.predictions.keys() | candidate.predictions.keys():
+        a, b = stable.predictions.get(name, 0), candidate.predictions.get(name, 0)
+        pooled = (a + b) / (m + n)
+        distance += abs(a / n - b / m) / 2
+        chance += math.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n)) / 2
+    if distance <= limits.max_prediction_shift + _SURE * chance:
+        return None
+    return (
+        f"its predictions differ from the stable revision's by {distance:.2f}; at most {limits.max_prediction_shift:g} is allowed"
+    )

@@ -1,0 +1,47 @@
+"""`stationkeeper explain`: sentences that a person on call can act on."""
+
+from datetime import timedelta
+
+from stationkeeper.cli.explain import explain
+from tests.support.world import World, digest, policy
+
+DRIFT = ("Passed", "Breached", "Passed")
+
+
+def told(world: World) -> str:
+    return "\n".join(explain(world.model, world.now))
+
+
+def test_a_model_that_nobody_looked_at():
+    assert "has not looked at this Model yet" in told(World())
+
+
+def test_a_training_that_waits_says_why_and_until_when():
+    world = World(policies=(policy(),))
+    world.serve_first()
+    world.advance(minutes=5)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    text = told(world)
+    assert "Revision 1 serves, 2 of 2 pods ready." in text
+    assert "A training is wanted for Drift but waits (Cooldown)" in text
+    assert "looked at again in 5" in text
+    assert "said Breached, Breached of the features" in text
+
+
+def test_a_candidate_that_waits_for_a_person_names_the_commands():
+    world = World(policies=(policy(),))
+    world.serve_first()
+    world.model["spec"]["serving"]["rollout"] = {"approval": "Manual"}
+    world.now += timedelta(hours=2)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    world.publish("second")
+    world.settle()
+    world.ready(2)
+    world.settle()
+    assert "stationkeeper approve flights" in told(world)
+    world.annotate(reject=digest("second"))
+    world.settle()
+    assert "rejected by a person" in world.condition("RolloutProgressing")["message"]
+    assert "waits (Cooldown)" in told(world), "the drift is still there"

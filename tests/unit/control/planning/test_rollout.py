@@ -1,0 +1,361 @@
+"""How a new revision takes over, told as transcripts: canary, approval, pin, rollback."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from stationkeeper.api.meta import EXIT_INVALID
+from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.summary import FailureSummary
+from tests.support.world import World, digest, model, policy
+
+GOLDEN = Path(__file__).parent / "golden"
+DRIFT = ("Passed", "Breached", "Passed")
+CANARY = {
+    "strategy": "Canary",
+    "steps": [{"weight": 20, "hold": "1m"}, {"weight": 50, "hold": "2m"}],
+    "analysis": {"minRequests": 200, "deadline": "10m"},
+}
+
+
+def candidate(replicas: int = 4, **rollout) -> World:
+    """Revision 1 serves, revision 2 is published."""
+    world = World(policies=(policy(),))
+    world.model["spec"]["serving"] = {"replicas": replicas}
+    world.serve_first()
+    world.model["spec"]["serving"]["rollout"] = {**CANARY, **rollout}
+    world.advance(hours=2)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    world.transcript.clear()
+    world.publish("second")
+    world.settle()
+    return world
+
+
+def on_first_step(**rollout) -> World:
+    world = candidate(**rollout)
+    world.ready(2)
+    world.settle()
+    world.answered(1, 4000)
+    return world
+
+
+def later(world: World, **delta: float) -> None:
+    world.advance(**delta)
+    world.settle()
+
+
+def status(world: World) -> dict:
+    return world.model["status"]
+
+
+def replicas(world: World) -> dict[str, int]:
+    return {
+        obj["metadata"]["labels"]["stationkeeper.dev/revision"]: obj["spec"]["replicas"]
+        for (kind, _), obj in world.objects.items()
+        if kind == "Deployment"
+    }
+
+
+def answering(world: World) -> str | None:
+    """The revision that the Service names; None while it names the canary too."""
+    service = world.objects[("Service", "flights")]
+    return service["spec"]["selector"].get("stationkeeper.dev/revision")
+
+
+def canary_to_promotion() -> World:
+    world = on_first_step()
+    world.answered(2, 120)
+    later(world, seconds=70)
+    world.say("too few requests: it holds")
+    world.answered(2, 300)
+    later(world, seconds=5)
+    world.ready(2)
+    world.answered(2, 0)
+    world.settle()
+    later(world, seconds=110)
+    world.answered(2, 900, errors=2)
+    later(world, seconds=20)
+    world.ready(2)
+    world.settle()
+    later(world, seconds=31)
+    return world
+
+
+def canary_that_errs() -> World:
+    world = on_first_step()
+    world.answered(2, 30, errors=3)
+    later(world, seconds=5)
+    later(world, seconds=5)
+    return world
+
+
+def approval_by_a_person() -> World:
+    world = on_first_step(approval="Manual", steps=[{"weight": 20, "hold": "1m"}])
+    world.answered(2, 300)
+    later(world, seconds=61)
+    world.ready(2)
+    world.settle()
+    later(world, minutes=30)
+    world.annotate(approve=digest("second"))
+    world.settle()
+    later(world, seconds=31)
+    return world
+
+
+def rolled_back_by_a_person() -> World:
+    world = candidate(strategy="BlueGreen")
+    world.ready(2)
+    world.settle()
+    later(world, seconds=31)
+    world.advance(minutes=10)
+    world.annotate(rollback=digest("second"))
+    world.settle()
+    world.ready(1)
+    world.settle()
+    later(world, seconds=31)
+    world.advance(hours=3)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    return world
+
+
+def no_room_for_both() -> World:
+    world = candidate(strategy="Recreate")
+    world.ready(2)
+    world.settle()
+    later(world, seconds=31)
+    return world
+
+
+SCENARIOS = [canary_to_promotion, canary_that_errs, approval_by_a_person, rolled_back_by_a_person, no_room_for_both]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_transcript(scenario, request):
+    world = scenario()
+    golden = GOLDEN / f"{scenario.__name__}.txt"
+    text = "\n".join(world.transcript) + "\n"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+FAULTS = [
+    ("it errs more than allowed", lambda w: w.answered(2, 300, errors=4), "server errors"),
+    ("a few errors of few requests decide nothing", lambda w: w.answered(2, 100, errors=2), None),
+    ("it is slow", lambda w: w.answered(2, 300, seconds=0.2), "95 %"),
+    ("it is slower, but fast enough", lambda w: w.answered(2, 300, seconds=0.009), None),
+    ("its predictions shift", lambda w: w.answered(2, 300, late=0.6), "predictions differ"),
+    ("chance moves predictions of few", lambda w: w.answered(2, 200, late=0.3), None),
+]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize(("name", "happens", "why"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_a_bad_canary_is_taken_back_at_every_step(name, happens, why, step):
+    world = on_first_step()
+    if step:
+        world.answered(2, 300)
+        later(world, seconds=61)
+        world.ready(2)
+        world.settle()
+    happens(world)
+    later(world, seconds=5)
+    if why is None:
+        assert status(world)["candidate"]["step"] == step
+        return
+    assert "candidate" not in status(world)
+    assert answering(world) == "1"
+    assert replicas(world) == {"1": 4}, "its pods go, the stable revision kept all of its own"
+    assert why in world.condition("RolloutProgressing")["message"]
+    assert [entry["digest"] for entry in status(world)["quarantine"]] == [digest("second")]
+    later(world, hours=1)
+    assert replicas(world) == {"1": 4}, "once per revision: it does not come back"
+
+
+def test_a_canary_that_crashes_is_taken_back_though_the_others_answer():
+    world = on_first_step()
+    world.answered(2, 300)
+    failure = FailureSummary(reason="InternalError", message="out of file descriptors")
+    world.crash_pod(2, failure, 1, restarts=2)
+    later(world, seconds=5)
+    assert answering(world) == "1"
+    assert "out of file descriptors" in status(world)["quarantine"][0]["reason"]
+
+
+@pytest.mark.parametrize(("answer", "step"), [("Rollback", None), ("Wait", 0)])
+def test_without_requests_there_is_no_evidence_and_it_is_never_a_pass(answer, step):
+    world = on_first_step(analysis={"minRequests": 200, "deadline": "10m", "withoutEvidence": answer})
+    world.measured.clear()
+    later(world, minutes=9)
+    assert status(world)["candidate"]["step"] == 0
+    later(world, minutes=2)
+    assert status(world).get("candidate", {}).get("step") == step
+    assert status(world)["serving"]["number"] == 1
+
+
+def test_flapping_metrics_fail_it_once():
+    world = on_first_step()
+    for errors in (0, 1, 2):  # at the border of what is allowed
+        world.answered(2, 250, errors=errors)
+        later(world, seconds=5)
+    assert status(world)["candidate"]["step"] == 0
+    world.answered(2, 250, errors=3)
+    later(world, seconds=5)
+    world.answered(2, 400, errors=3)
+    later(world, seconds=5)
+    assert answering(world) == "1"
+    assert len(status(world)["quarantine"]) == 1
+
+
+def test_a_paused_canary_stays_but_still_fails():
+    world = on_first_step()
+    world.annotate(pause="looking at it")
+    world.answered(2, 300)
+    later(world, hours=1)
+    assert (status(world)["candidate"]["step"], world.condition("RolloutProgressing")["reason"]) == (0, "Paused")
+    world.answered(2, 300, errors=50)
+    later(world, seconds=5)
+    assert answering(world) == "1"
+
+
+def test_a_pin_during_a_canary_takes_it_back_without_blame():
+    world = on_first_step()
+    world.model["spec"]["revision"] = 1
+    world.edit("Git pins revision 1")
+    world.settle()
+    assert (answering(world), replicas(world)) == ("1", {"1": 4})
+    assert "quarantine" not in status(world) or not status(world)["quarantine"]
+    world.advance(hours=9)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    assert status(world)["waiting"]["reason"] == "Pinned"
+    del world.model["spec"]["revision"]
+    world.edit("Git lifts the pin")
+    world.settle()
+    assert status(world)["candidate"]["number"] == 2
+
+
+def test_a_pin_overrides_quarantine_and_needs_no_steps():
+    world = on_first_step()
+    world.answered(2, 300, errors=50)
+    later(world, seconds=5)
+    world.model["spec"]["revision"] = 2
+    world.edit("Git pins the quarantined revision")
+    world.settle()
+    assert replicas(world)["2"] == 4
+    world.ready(2)
+    world.settle()
+    assert answering(world) == "2"
+
+
+def test_a_pin_to_nothing_keeps_serving_and_says_so():
+    world = candidate()
+    world.model["spec"]["revision"] = 9
+    world.edit("Git pins a revision that never was")
+    world.settle()
+    found = world.condition("RolloutProgressing")
+    assert (answering(world), found["reason"]) == ("1", "RevisionNotFound")
+    assert "revision 9" in found["message"]
+    assert world.condition("Ready")["status"] == "True"
+
+
+def test_a_rejected_candidate_is_quarantined_and_the_stable_one_stays():
+    world = on_first_step(approval="Manual")
+    world.annotate(reject=digest("second"))
+    world.settle()
+    assert (answering(world), replicas(world)) == ("1", {"1": 4})
+    assert status(world)["quarantine"][0]["reason"] == "rejected by a person"
+
+
+def test_an_approval_of_another_revision_approves_nothing():
+    world = candidate(strategy="BlueGreen", approval="Manual")
+    world.annotate(approve=digest("first"))
+    world.ready(2)
+    world.settle()
+    assert world.condition("RolloutProgressing")["reason"] == "WaitingForApproval"
+    assert answering(world) == "1"
+
+
+def test_changed_code_trains_again_after_a_rollback_and_drift_of_before_does_not():
+    world = rolled_back_by_a_person()
+    assert status(world)["waiting"]["reason"] == "AutoRetrainHeld"
+    world.model["spec"]["training"]["estimator"]["params"] = {"max_iter": 50}
+    world.edit("the training is mended")
+    world.settle()
+    assert status(world)["episode"]["cause"] == "CodeChange"
+    assert status(world)["episode"]["attempt"] == 1
+
+
+def test_rolling_back_the_only_revision_keeps_it_and_says_so():
+    world = World()
+    world.serve_first()
+    world.annotate(rollback=digest("first"))
+    world.settle()
+    assert answering(world) == "1"
+    assert "no other revision may serve" in world.condition("RolloutProgressing")["message"]
+
+
+def test_an_edit_of_serving_during_a_canary_reaches_both():
+    world = on_first_step()
+    world.model["spec"]["serving"]["replicas"] = 8
+    world.edit("twice the pods")
+    world.settle()
+    assert replicas(world) == {"1": 8, "2": 2}
+
+
+@pytest.mark.parametrize("weight", [1, 20, 50, 99])
+def test_a_canary_has_never_more_pods_than_the_stable_revision_nor_none(weight):
+    world = candidate(steps=[{"weight": weight, "hold": "1m"}])
+    assert 1 <= replicas(world)["2"] <= 4
+
+
+def test_every_crash_between_two_writes_ends_with_the_canary_promoted():
+    def play(crash_after: int | None) -> World:
+        world = candidate()
+
+        def go() -> None:
+            if crash_after is not None:
+                world.step(crash_after)
+            world.settle()
+
+        world.answered(1, 4000)
+        for requests, seconds in ((0, 1), (300, 61), (900, 121), (0, 5), (0, 31)):
+            world.ready(2)
+            world.answered(2, requests)
+            go()
+            world.advance(seconds=seconds)
+            go()
+        return world
+
+    for writes in range(5):
+        crashed = play(writes)
+        assert (answering(crashed), replicas(crashed)) == ("2", {"1": 0, "2": 4})
+
+
+def test_deletion_in_every_phase_plans_nothing():
+    for world in (candidate(), on_first_step(), rolled_back_by_a_person()):
+        world.model["metadata"]["deletionTimestamp"] = "2026-01-06T00:00:00Z"
+        before = copy.deepcopy(world.objects)
+        world.settle()
+        assert world.objects == before, "owner references do the rest"
+
+
+def test_a_candidate_that_cannot_start_is_taken_back_before_it_answers_anyone():
+    world = candidate()
+    world.crash_pod(2, FailureSummary(reason="DigestMismatch", message="the model is not what it was"), EXIT_INVALID)
+    later(world, seconds=5)
+    assert (answering(world), replicas(world)) == ("1", {"1": 4})
+
+
+def test_a_superseding_training_waits_for_the_running_rollout():
+    world = on_first_step()
+    world.model["spec"]["training"] = model(estimator={"class": "sklearn.linear_model.LogisticRegression"})["spec"]["training"]
+    world.edit("other code")
+    world.settle()
+    assert status(world)["waiting"]["reason"] == "RolloutRunning"
+    assert status(world)["candidate"]["number"] == 2
+    assert status(world)["lastTraining"]["outcome"] == TrainingOutcome.PUBLISHED
