@@ -352,6 +352,10 @@ class ModelSpec(ApiModel):
             description="Serve exactly this revision: a rollback by Git. It freezes rollouts and every training that nobody asked for.",
         ),
     ] = None
+    notify: Annotated[
+        list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]],
+        Field(max_length=8, description="Who is told of what happens: names of receivers in the operator's own configuration."),
+    ] = []
     revision_history_limit: Annotated[
         int, Field(ge=2, le=100, description="Records of old revisions that are kept. Artifacts in storage stay.")
     ] = 10
@@ -496,6 +500,16 @@ class Quarantined(Tolerant):
     promoted: Annotated[bool, Field(description="It had taken all requests before.")] = False
 
 
+class Notice(Tolerant):
+    """Something that people are still to be told."""
+
+    id: Annotated[str, Field(max_length=32, description="Identity; a receiver that knows it has heard it before.")]
+    at: Annotated[Time, Field(description="When it happened.")]
+    severity: Annotated[Literal["Info", "Warning"], Field(description="How urgent it is.")]
+    reason: Annotated[str, Field(max_length=64, description="What happened, as one CamelCase word.")]
+    message: Annotated[str, Field(max_length=512, description="What happened, why, and what was done.")]
+
+
 class ModelStatus(Tolerant):
     observed_generation: Annotated[int | None, Field(description="Generation of the spec that this status speaks of.")] = None
     conditions: Annotated[list[Condition], Field(max_length=16, description="What is so, why, and since when.")] = []
@@ -518,6 +532,7 @@ class ModelStatus(Tolerant):
     scheduled_at: Annotated[Time | None, Field(description="Last time of the training schedule that was answered.")] = None
     handled_retrain: Annotated[str | None, Field(max_length=128, description="Last manual request that was answered.")] = None
     quarantine: Annotated[list[Quarantined], Field(max_length=32, description="Revisions that failed to serve.")] = []
+    notices: Annotated[list[Notice], Field(max_length=32, description="What the receivers are still to be told.")] = []
 
 
 class Model(Tolerant):

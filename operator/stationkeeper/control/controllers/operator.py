@@ -7,11 +7,14 @@ import signal
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+from prometheus_client import Histogram
+
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.health import HealthServer
 from stationkeeper.control.controllers.informer import Informer
 from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.leader import Leader, LeaseLostError
+from stationkeeper.control.controllers.notify import Notifier
 from stationkeeper.control.controllers.queue import WorkQueue
 from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler, StaleError
 from stationkeeper.control.controllers.settings import OperatorSettings
@@ -24,6 +27,7 @@ from stationkeeper.control.kube.transport import KubernetesTransport
 from stationkeeper.control.planning import Settings
 
 logger = logging.getLogger(__name__)
+RESYNC = Histogram("stationkeeper_resync_seconds", "How long it took to list everything anew.")
 _RECONCILE_SECONDS = 60.0
 _STOP_SECONDS = 10.0  # for the last reconciles, out of the 30 that Kubernetes gives a pod
 
@@ -40,8 +44,10 @@ class Operator:
             workloads_image=settings.workloads_image,
             image_pull_policy=settings.image_pull_policy,
             drain_seconds=settings.drain_seconds,
+            receivers=frozenset(settings.receivers),
         )
-        self.reconciler = Reconciler(self.store, gateway, Recorder(gateway, settings.identity), planning)
+        self.notifier = Notifier(settings.receivers, self.queue.add)
+        self.reconciler = Reconciler(self.store, gateway, Recorder(gateway, settings.identity), planning, self.notifier)
         self.leader = Leader(gateway, settings.lease_namespace, settings.identity)
         self.leading = False
         self.filled = False
@@ -73,7 +79,7 @@ class Operator:
             await health.stop()
 
     def _start(self) -> None:
-        loops = [self.informer.run(), self.queue.run_timer(), self._resync()]
+        loops = [self.informer.run(), self.queue.run_timer(), self.notifier.run(), self._resync()]
         self._tasks += [asyncio.ensure_future(loop) for loop in loops]
         self._workers = [asyncio.ensure_future(self._work()) for _ in range(self.settings.workers)]
         self._tasks += self._workers
@@ -111,11 +117,12 @@ class Operator:
     async def resync(self) -> None:
         """Make the store what the cluster is, and look at every Model and policy."""
         namespaces: Sequence[str | None] = self.settings.namespaces or (None,)
-        for kind in WATCHED:
-            for namespace in namespaces:
-                listing = await self.gateway.list(kind, namespace)
-                scope = (namespace,) if namespace else ()
-                self.store.replace(kind.kind, listing.items, listing.resource_version, scope)
+        with RESYNC.time():
+            for kind in WATCHED:
+                for namespace in namespaces:
+                    listing = await self.gateway.list(kind, namespace)
+                    scope = (namespace,) if namespace else ()
+                    self.store.replace(kind.kind, listing.items, listing.resource_version, scope)
         for kind_name in ("Model", "DriftPolicy"):
             for obj in self.store.all(kind_name):
                 self.queue.add(Key(kind_name, obj["metadata"]["namespace"], obj["metadata"]["name"]))

@@ -10,8 +10,11 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from stationkeeper.api.base import canonical_json
+from stationkeeper.api.model import Notice
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.keys import Key
+from stationkeeper.control.controllers.notify import Notifier
+from stationkeeper.control.controllers.receivers import Message
 from stationkeeper.control.controllers.scrape import Scraper
 from stationkeeper.control.kube import diff
 from stationkeeper.control.kube.errors import ConflictError, NotFoundError, TerminalError
@@ -39,10 +42,11 @@ class Reconciler:
         gateway: Gateway,
         recorder: Recorder,
         settings: Settings,
+        notifier: Notifier,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store, self._gateway, self._recorder = store, gateway, recorder
-        self._settings, self._clock = settings, clock
+        self._settings, self._notifier, self._clock = settings, notifier, clock
         self._accepted = diff.Accepted()
         self._scraper = Scraper()
         self._foreign: dict[tuple[str, str], Object] = {}  # Services that have a Model's name and are not ours
@@ -60,6 +64,7 @@ class Reconciler:
             return None
         plan = await self._plan_model(key, obj) if key.kind == "Model" else self._plan_policy(key, obj)
         changed = await self._act(key, obj, plan)
+        self._tell(key, obj, plan.status)
         RECONCILES.labels(key.kind, "changed" if changed else "unchanged").inc()
         SECONDS.labels(key.kind).observe(time.monotonic() - started)
         return plan.requeue_after
@@ -70,8 +75,16 @@ class Reconciler:
             found = await self._gateway.get(kind_of("Service"), key.namespace, key.name)
             foreign = found if found and not _controlled(found, model) else None
             self._remember_foreign(key, foreign)
-        observed = self._observe(key, model, foreign)
+        observed = replace(self._observe(key, model, foreign), delivered=self._notifier.delivered(_notices(model)))
         return plan_model(await self._measured(observed), self._clock(), self._settings)
+
+    def _tell(self, key: Key, obj: Object, status: Object | None) -> None:
+        """Hand over what people are still to be told; it stands in the status until they have heard it."""
+        meta = obj["metadata"]
+        notices = [Notice.model_validate(notice) for notice in (status or {}).get("notices") or []]
+        if notices:
+            messages = [Message(meta["namespace"], meta["name"], meta["uid"], notice) for notice in notices]
+            self._notifier.submit(key, (obj.get("spec") or {}).get("notify") or [], messages)
 
     async def _measured(self, observed: Observed) -> Observed:
         """With what the pods counted since the canary's step began, while there is one."""
@@ -208,3 +221,7 @@ def _brief(status: Object) -> str:
         if c["type"] in ("Ready", "Drifted", "Retraining", "RolloutProgressing", "Stalled")
     ]
     return ", ".join(f"{c['type']}={c['status']} ({c['reason']})" for c in told)
+
+
+def _notices(model: Object) -> list[str]:
+    return [notice["id"] for notice in (model.get("status") or {}).get("notices") or []]

@@ -4,9 +4,10 @@ import argparse
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stationkeeper.api.base import parse_duration
+from stationkeeper.control.controllers.receivers import Receiver, ReceiversError, read_receivers
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class OperatorSettings:
     health_port: int
     log_format: str
     log_level: str
+    receivers: dict[str, Receiver] = field(default_factory=dict)
 
 
 def parse(arguments: Sequence[str] | None = None) -> OperatorSettings:
@@ -47,6 +49,7 @@ def parse(arguments: Sequence[str] | None = None) -> OperatorSettings:
         health_port=args.health_port,
         log_format=args.log_format,
         log_level=args.log_level,
+        receivers=args.receivers,
     )
 
 
@@ -54,6 +57,13 @@ def _seconds(text: str) -> float:
     try:
         return parse_duration(text).total_seconds()
     except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _receivers(path: str) -> dict[str, Receiver]:
+    try:
+        return read_receivers(path) if path else {}
+    except ReceiversError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
@@ -87,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add("qps", 400, "requests a second to the API server", type=float)
     add("burst", 800, "requests to the API server at once", type=int)
     add("health-port", 8081, "port of /healthz, /readyz and /metrics", type=int)
+    add("receivers", "", "YAML file of receivers that spec.notify may name", type=_receivers)
     add("log-format", "json", "form of the log", choices=["json", "text"])
     add("log-level", "info", "how much is logged", choices=["debug", "info", "warning", "error"])
     election = os.environ.get("STATIONKEEPER_LEADER_ELECTION", "true") not in ("false", "0")

@@ -1,14 +1,12 @@
 """The plan of one Model: observe (given) → situation → rollout, training, checks → objects, status, events. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from stationkeeper.api.conditions import Condition, Reason
-from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.jobs import CheckConfig, RevisionIdentity, TrainConfig
 from stationkeeper.api.meta import (
     COMPONENT_SERVING,
@@ -17,16 +15,20 @@ from stationkeeper.api.meta import (
     LABEL_REVISION,
     PORT_SERVICE,
 )
-from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus, TrainingOutcome, Verdict
+from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import conditions, cron, evidence
 from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
-from stationkeeper.control.planning.drift import Finding, PolicyView
+from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.episodes import Training, job_of, plan_training
-from stationkeeper.control.planning.intent import judgement_digest, training_digest
+from stationkeeper.control.planning.findings import Findings, findings
+from stationkeeper.control.planning.intent import training_digest
+from stationkeeper.control.planning.milestones import milestones, unknown_receivers
+from stationkeeper.control.planning.notices import outbox
+from stationkeeper.control.planning.observed import policies, records
 from stationkeeper.control.planning.rollout import Rollout, plan_rollout
 from stationkeeper.control.planning.types import Event, Object, Observed, Plan, Ref, Settings
 from stationkeeper.control.resources import names
@@ -74,19 +76,6 @@ def _stalled(model: Object, status: ModelStatus, message: str, now: datetime) ->
     return Plan(status=after.wire(), events=tuple(conditions.events(settled, status.conditions)))
 
 
-@dataclass(frozen=True)
-class _Findings:
-    data: Finding | None
-    shown: Finding | None  # what the condition Drifted tells
-    drift: Finding | None  # of features and predictions, among what retrains
-    quality: Finding | None  # among what retrains
-
-
-def _blocking_first(findings: Sequence[Finding]) -> Finding | None:
-    """The worst finding about data; of two breaches the one that blocks."""
-    return drifting.worst(sorted(findings, key=lambda finding: not finding.acts))
-
-
 class _Planner:
     """One pass over one Model. Each method reads what the earlier ones found; nothing outside is touched."""
 
@@ -97,8 +86,8 @@ class _Planner:
         self.now = now
         self.settings = settings
         self.image = Image(settings.workloads_image, settings.image_pull_policy)
-        self.records = _records(observed, owner)
-        self.policies = _policies(observed, owner)
+        self.records = records(observed, owner)
+        self.policies = policies(observed, owner)
 
     def plan(self) -> Plan:
         conflict = self._name_conflict()
@@ -106,14 +95,14 @@ class _Planner:
             return self._conflicted(conflict)
         rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.now, self.settings)
         checks = self._checks(rollout)
-        findings = self._findings(checks)
-        situation = self._situation(rollout, findings)
+        found = findings(self.policies, checks)
+        situation = self._situation(rollout, found)
         training = plan_training(self.observed, situation)
         facts = conditions.Facts(
             rollout=rollout,
             training=training,
-            data=findings.data,
-            drift=findings.shown,
+            data=found.data,
+            drift=found.shown,
             watched=bool(self.policies),
             replicas_wanted=self.owner.spec.serving.replicas,
             training_blocked=self._training_blocked(situation, training),
@@ -151,24 +140,7 @@ class _Planner:
                     summaries[policy.uid] = evidence.check_summaries(self.observed, cronjob)
         return drifting.remember(self.status.checks, self.policies, summaries, rollout.serving.digest)
 
-    def _findings(self, checks: Sequence[CheckStatus]) -> "_Findings":
-        """What all active policies say of data, drift and quality."""
-        active = [(policy, check) for policy in self.policies for check in checks if check.policy_uid == policy.uid]
-        active = [(policy, check) for policy, check in active if not policy.spec.suspend]
-        drifts = [drifting.drift(policy, check) for policy, check in active]
-        qualities = [found for policy, check in active if (found := drifting.quality(policy, check))]
-        # Quality that was seen to hold says nothing of the inputs: only its loss is told as drift.
-        told = [*drifts, *(q for q in qualities if q.verdict in (Verdict.BREACHED, Verdict.ERROR))]
-        acting = [finding for finding in told if finding.acts]
-        shown, heard = drifting.worst(told), drifting.worst(acting)
-        return _Findings(
-            data=_blocking_first([drifting.data(policy, check) for policy, check in active]),
-            shown=heard if heard and shown and heard.verdict == shown.verdict else shown,
-            drift=drifting.worst([finding for finding in drifts if finding.acts]),
-            quality=drifting.worst([finding for finding in qualities if finding.acts]),
-        )
-
-    def _situation(self, rollout: Rollout, findings: "_Findings") -> Situation:
+    def _situation(self, rollout: Rollout, found: Findings) -> Situation:
         meta = self.observed.model["metadata"]
         number = rollout.serving.number if rollout.serving else None
         return Situation(
@@ -178,9 +150,9 @@ class _Planner:
             records=tuple(self.records),
             serving=next((record for record in self.records if record.number == number), None),
             template_digest=training_digest(self.owner.spec.training),
-            data=findings.data,
-            drift=findings.drift,
-            quality=findings.quality,
+            data=found.data,
+            drift=found.drift,
+            quality=found.quality,
             rollout_running=rollout.candidate is not None or rollout.state in (RolloutState.PROVEN, RolloutState.DRAINING),
             created_at=_created(meta, self.now),
             now=self.now,
@@ -204,14 +176,19 @@ class _Planner:
         if training.run and training.episode:
             apply.append(training_job(self.owner, self._train_config(training, rollout), self.image))
         settled = conditions.settle(conditions.of(facts), self.status.conditions, self._generation(), self.now)
-        after = self._after(rollout, training, checks, settled)
+        events = (
+            *milestones(self.status, rollout, training),
+            *unknown_receivers(self.owner.spec, self.status, self._generation(), self.settings),
+            *conditions.events(settled, self.status.conditions),
+        )
+        after = self._after(rollout, training, checks, settled, events)
         started = bool(training.run and training.episode and training.episode != self.status.episode)
         return Plan(
             status=after.wire(),
             status_first=started or self._decided(rollout),
             apply=tuple(apply),
             delete=(*rollout.delete, *training.delete, *self._stale_cronjobs(rollout), *self._old_records(rollout)),
-            events=(*self._milestones(rollout, training), *conditions.events(settled, self.status.conditions)),
+            events=events,
             requeue_after=self._look_again(rollout, training),
         )
 
@@ -297,7 +274,14 @@ class _Planner:
         old = set(numbers[self.owner.spec.revision_history_limit :]) - live
         return [Ref.to(r) for r in self.observed.revisions if (r.get("spec") or {}).get("number") in old]
 
-    def _after(self, rollout: Rollout, training: Training, checks: list[CheckStatus], settled: list[Condition]) -> ModelStatus:
+    def _after(
+        self,
+        rollout: Rollout,
+        training: Training,
+        checks: list[CheckStatus],
+        settled: list[Condition],
+        events: Sequence[Event],
+    ) -> ModelStatus:
         owner = self.owner
         selector = None
         if rollout.serving:
@@ -324,35 +308,12 @@ class _Planner:
             scheduled_at=training.scheduled_at,
             handled_retrain=training.handled_retrain,
             quarantine=list(rollout.quarantine),
+            notices=outbox(self.status.notices, self.observed.delivered, events, bool(owner.spec.notify), self.now),
         )
 
     def _url(self) -> str:
         port = "" if PORT_SERVICE == 80 else f":{PORT_SERVICE}"
         return f"http://{self.owner.name}.{self.owner.namespace}.svc{port}/v2/models/{self.owner.name}"
-
-    def _milestones(self, rollout: Rollout, training: Training) -> list[Event]:
-        """Events of what conditions do not tell: a revision published, a revision that begins to serve."""
-        told = []
-        last = training.last
-        if training.published:
-            told.append(
-                Event("Normal", "RevisionPublished", f"revision {training.published.revision}: {training.published.message}")
-            )
-        elif last and last != self.status.last_training:
-            kind: Literal["Normal", "Warning"] = "Normal" if last.outcome == TrainingOutcome.WAITING_FOR_LABELS else "Warning"
-            told.append(Event(kind, f"Training{last.outcome}", f"{last.cause}, {last.reason}: {last.message}"))
-        told += self._canary_steps(rollout)
-        before = self.status.serving
-        if rollout.serving and (before is None or before.number != rollout.serving.number):
-            old = f", revision {before.number} drains" if before else ""
-            told.append(Event("Normal", "RevisionServing", f"revision {rollout.serving.number} serves now{old}"))
-        return told
-
-    def _canary_steps(self, rollout: Rollout) -> list[Event]:
-        before, now = self.status.candidate, rollout.candidate
-        if now is None or now.step is None or (before and (before.digest, before.step) == (now.digest, now.step)):
-            return []
-        return [Event("Normal", "CanaryStep", rollout.message)]
 
     def _look_again(self, rollout: Rollout, training: Training) -> float | None:
         """Seconds until something changes by the clock alone."""
@@ -368,33 +329,3 @@ class _Planner:
 def _created(meta: dict[str, Any], now: datetime) -> datetime:
     text = meta.get("creationTimestamp")
     return datetime.fromisoformat(text) if text else now
-
-
-def _records(observed: Observed, owner: Owner) -> list[ModelRevisionSpec]:
-    """The model's records, by number. One that cannot be read (another version wrote it) is left out."""
-    found = []
-    for revision in observed.revisions:
-        if not evidence.controlled_by(revision, owner.uid) or revision["metadata"].get("deletionTimestamp"):
-            continue
-        try:
-            found.append(ModelRevisionSpec.model_validate(revision["spec"]))
-        except ValidationError:
-            continue
-    return sorted(found, key=lambda record: record.number)
-
-
-def _policies(observed: Observed, owner: Owner) -> list[PolicyView]:
-    """The policies that watch the model and can be read, in the order of their names."""
-    found = []
-    for policy in observed.policies:
-        if policy["metadata"].get("deletionTimestamp"):
-            continue
-        try:
-            spec = DriftPolicySpec.model_validate(policy["spec"])
-            cron.next_after(spec.schedule, datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
-        except (ValidationError, cron.InvalidCronError):
-            continue  # the policy's own status says why
-        found.append(
-            PolicyView(policy["metadata"]["uid"], policy["metadata"]["name"], spec, judgement_digest(spec, owner.spec.labels))
-        )
-    return sorted(found, key=lambda view: view.name)

@@ -90,8 +90,21 @@ class _Planner:
     def _settled(self, stable: ModelRevisionSpec | None, target: Target) -> Progress:
         if stable is None:
             return Progress(RolloutState.NOTHING_TO_SERVE, target.problem or "no revision to serve yet")
-        message = f"revision {stable.number} serves{self._given_up(stable)}"
-        return Progress(RolloutState.STABLE, message, self.fleet.blocked(stable))
+        serves, trouble, ready = f"revision {stable.number} serves", self._trouble(stable), self.fleet.ready(stable)
+        if trouble is None:
+            return Progress(RolloutState.STABLE, f"{serves}{self._given_up(stable)}")
+        if ready == 0:
+            return Progress(RolloutState.STABLE, f"{trouble.reason}: {trouble.message}", trouble)
+        wanted = self.fleet.owner.spec.serving.replicas
+        return Progress(RolloutState.STABLE, f"{serves} on {ready} of {wanted} replicas; {trouble.reason}: {trouble.message}")
+
+    def _trouble(self, stable: ModelRevisionSpec) -> evidence.Blocked | None:
+        """Why a pod of the stable revision is not ready: it cannot start, or what it must load is not what was published."""
+        for pod in self.fleet.pods(stable):
+            failure = None if _is_ready(pod) else evidence.serving_failure(pod)
+            if failure:
+                return evidence.Blocked(failure.reason, failure.message)
+        return self.fleet.blocked(stable)
 
     def _given_up(self, stable: ModelRevisionSpec) -> str:
         """What became of a newer revision: people look here long after the event."""
@@ -208,3 +221,8 @@ class _Planner:
             return None
         left = (serving.since + timedelta(seconds=self.settings.drain_seconds) - self.now).total_seconds()
         return left if left > 0 else None
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)

@@ -17,6 +17,7 @@ class Settings:
     image_pull_policy: str = "IfNotPresent"
     drain_seconds: float = 30.0  # between the switch of the Service and the end of the old pods
     cluster_domain: str = "cluster.local"
+    receivers: frozenset[str] = frozenset()  # names that `spec.notify` may use
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Observed:
     cronjobs: tuple[Object, ...] = ()
     jobs: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
+    delivered: frozenset[str] = frozenset()  # notices that every receiver has heard
     measured: Mapping[int, Measured] = field(default_factory=dict)  # by revision, since the step of a canary began
 
 
