@@ -104,6 +104,11 @@ def serving_failure(pod: Object) -> FailureSummary | None:
     return None
 
 
+def is_ready(pod: Object, container: str) -> bool:
+    """Whether the kubelet finds a container ready."""
+    return any(entry.get("ready") for entry in _containers(pod, (container,)))
+
+
 def restarts(pod: Object, container: str) -> int:
     """How often the kubelet has started a container again."""
     return max((int(entry.get("restartCount") or 0) for entry in _containers(pod, (container,))), default=0)

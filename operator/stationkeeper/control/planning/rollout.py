@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stationkeeper.api.jobs import RevisionIdentity
+from stationkeeper.api.meta import CONTAINER_SERVE
 from stationkeeper.api.model import CandidateRef, ModelStatus, Quarantined, RevisionRef
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.control.planning import canary, evidence
@@ -101,7 +102,7 @@ class _Planner:
     def _trouble(self, stable: ModelRevisionSpec) -> evidence.Blocked | None:
         """Why a pod of the stable revision is not ready: it cannot start, or what it must load is not what was published."""
         for pod in self.fleet.pods(stable):
-            failure = None if _is_ready(pod) else evidence.serving_failure(pod)
+            failure = None if evidence.is_ready(pod, CONTAINER_SERVE) else evidence.serving_failure(pod)
             if failure:
                 return evidence.Blocked(failure.reason, failure.message)
         return self.fleet.blocked(stable)
@@ -221,8 +222,3 @@ class _Planner:
             return None
         left = (serving.since + timedelta(seconds=self.settings.drain_seconds) - self.now).total_seconds()
         return left if left > 0 else None
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
