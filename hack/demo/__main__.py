@@ -1,7 +1,6 @@
 """`make demo`: the whole loop on real data, in a real cluster, in under ten minutes once that cluster is up."""
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from hack.cluster.paths import REPOSITORY, cluster_directory
 from hack.cluster.say import ClusterError, say
 from hack.demo import flights, install, summary
-from hack.demo.install import BUCKET, MODEL, NAMESPACE, SAMPLE
+from hack.demo.install import ARTIFACTS, BUCKET, MODEL, NAMESPACE, SAMPLE
 from hack.demo.kube import Kube
 from hack.demo.timeline import Timeline, changes, condition
 
@@ -51,7 +50,7 @@ class Demo:
         """The loop, from the first training to the second revision."""
         frame = flights.flights()
         with install.store(self.kube) as client:
-            install.empty(client)
+            install.empty(client, BUCKET, ARTIFACTS)
             rows = install.training_data(client, frame)
             self.timeline.tell(
                 f"data: {rows} flights of January to March 2013 with their labels, in s3://{BUCKET}/labelled/", "do"
@@ -94,7 +93,7 @@ class Demo:
             for mood, text in changes(self.model, model):
                 self.timeline.tell(text, mood)
             self.model = model
-            self.line = self._replay_line() or self.line
+            self.line = install.replay_line(self.kube) or self.line
             self.timeline.traffic(self.line)
             if done():
                 return
@@ -103,14 +102,6 @@ class Demo:
                 pods = self.kube.kubectl("-n", NAMESPACE, "get", "pods", "-o", "wide", check=False)
                 raise ClusterError(f"the demo did not come this far in {seconds:.0f} s.\n{said[-6000:]}\n{pods}\n{self.line}")
             time.sleep(1)
-
-    def _replay_line(self) -> dict[str, Any]:
-        text = self.kube.kubectl("-n", NAMESPACE, "logs", "pod/replay", "--tail=1", check=False).strip()
-        try:
-            line: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
-        except ValueError:
-            return {}
-        return line
 
 
 def down(kube: Kube) -> None:

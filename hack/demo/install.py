@@ -1,5 +1,6 @@
 """Puts everything into the cluster: S3 server, operator (by Helm), the sample's namespace, data and objects."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,9 +74,9 @@ def store(kube: Kube) -> Iterator[Any]:
         )
 
 
-def empty(client: Any) -> None:
-    """Fresh buckets: what an earlier demo left is removed."""
-    for bucket in (BUCKET, ARTIFACTS):
+def empty(client: Any, *buckets: str) -> None:
+    """Fresh buckets: what an earlier run left is removed."""
+    for bucket in buckets:
         existing = {entry["Name"] for entry in client.list_buckets().get("Buckets") or []}
         if bucket not in existing:
             client.create_bucket(Bucket=bucket)
@@ -110,29 +111,39 @@ def replay_rows(client: Any, frame: pl.DataFrame) -> int:
     return part.height
 
 
-def replay_pod(kube: Kube, pace: dict[str, str]) -> None:
-    """Start the pod that replays flights through the Service."""
+def replay_pod(kube: Kube, pace: dict[str, str], namespace: str = NAMESPACE, model: str = MODEL, bucket: str = BUCKET) -> None:
+    """Start the pod that replays flights, `replay/flights.parquet` of the bucket, through the Service of a Model."""
     script = (Path(__file__).parent / "replay.py").read_text(encoding="utf-8")
     environment = {
-        "MODEL_HOST": f"{MODEL}.{NAMESPACE}.svc",
-        "MODEL_NAME": MODEL,
-        "BUCKET": BUCKET,
+        "MODEL_HOST": f"{model}.{namespace}.svc",
+        "MODEL_NAME": model,
+        "BUCKET": bucket,
         "S3_ENDPOINT": "http://s3.storage.svc:7070",
         "POLARS_MAX_THREADS": "1",
         **pace,
     }
-    kube.kubectl("-n", NAMESPACE, "delete", "pod/replay", "configmap/replay", "--ignore-not-found", "--wait=true")
-    objects = [_script(script), _pod(environment)]
+    kube.kubectl("-n", namespace, "delete", "pod/replay", "configmap/replay", "--ignore-not-found", "--wait=true")
+    objects = [_script(script, namespace), _pod(environment, namespace)]
     kube.kubectl("apply", "--server-side", "-f", "-", text=yaml.safe_dump_all(objects))
-    kube.kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/replay", "--timeout=120s")
+    kube.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/replay", "--timeout=120s")
 
 
-def _script(text: str) -> dict[str, Any]:
-    meta = {"name": "replay", "namespace": NAMESPACE}
+def replay_line(kube: Kube, namespace: str = NAMESPACE) -> dict[str, Any]:
+    """What the replay last said of itself; empty before its first line."""
+    text = kube.kubectl("-n", namespace, "logs", "pod/replay", "--tail=1", check=False).strip()
+    try:
+        line: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+    except ValueError:  # read while it was written
+        return {}
+    return line
+
+
+def _script(text: str, namespace: str) -> dict[str, Any]:
+    meta = {"name": "replay", "namespace": namespace}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"replay.py": text}}
 
 
-def _pod(environment: dict[str, str]) -> dict[str, Any]:
+def _pod(environment: dict[str, str], namespace: str) -> dict[str, Any]:
     secret = [
         {"name": key, "valueFrom": {"secretKeyRef": {"name": "s3-credentials", "key": key}}}
         for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -154,7 +165,7 @@ def _pod(environment: dict[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "replay", "namespace": NAMESPACE},
+        "metadata": {"name": "replay", "namespace": namespace},
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,

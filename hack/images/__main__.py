@@ -54,7 +54,8 @@ def build(image: str, engine: Engine) -> Path:
             engine.build(Path(scratch), file, tag, None, {}, log)
         else:
             where = context(Path(scratch), image)
-            engine.build(where, REPOSITORY / "Containerfile", tag, image, {"BASE": base(engine)}, log)
+            lock = digest([REPOSITORY / "requirements" / f"{image}.txt"])
+            engine.build(where, REPOSITORY / "Containerfile", tag, image, {"BASE": base(engine), "LOCK": lock}, log)
     for old in archive.parent.glob(f"{image}-{tag.rpartition(':')[2]}-*.tar"):
         old.unlink()
     engine.push(tag, log) if os.environ.get("REGISTRY") else engine.save(tag, archive, log)

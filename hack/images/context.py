@@ -1,6 +1,5 @@
 """What goes into a build: the clone's sources, the locked wheels, the S3 server's program, a base image where none can be pulled."""
 
-import compileall
 import hashlib
 import os
 import shutil
@@ -68,7 +67,6 @@ def context(scratch: Path, which: str) -> Path:
             shutil.copytree(package / part, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(package / part, target)
-    compileall.compile_dir(scratch / "stationkeeper", quiet=1, stripdir=str(scratch), prependdir="/opt/stationkeeper")
     return scratch
 
 

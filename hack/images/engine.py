@@ -18,12 +18,21 @@ class Engine:
     name: str
     command: tuple[str, ...]
 
+    def works(self) -> bool:
+        """Whether it can be used here."""
+        return subprocess.run([*self.command, "info"], capture_output=True, check=False).returncode == 0
+
     def build(self, context: Path, file: Path, tag: str, target: str | None, arguments: Mapping[str, str], log: Path) -> None:
         """Build one target of a Containerfile."""
-        verb = ["bud", "--layers", "--isolation", "chroot"] if self.name == "buildah" else ["build"]
+        verb = {
+            "buildah": ["bud", "--layers", "--isolation", "chroot"],
+            "podman": ["build", "--security-opt", "label=disable"],  # SELinux would hide the mounted wheels
+        }.get(self.name, ["build"])
         flags = ["--file", str(file), "--tag", tag, *(["--target", target] if target else [])]
         flags += [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
         self._run([*verb, *flags, str(context)], f"building {tag}", log)
+        if self.name == "buildah":  # the store is ours alone: layers that no image is built on any more go
+            subprocess.run([*self.command, "rmi", "--prune"], capture_output=True, check=False)
 
     def save(self, tag: str, archive: Path, log: Path) -> None:
         """Write an image as a docker-archive."""
@@ -53,7 +62,13 @@ class Engine:
 
     def _run(self, arguments: Sequence[str], what: str, log: Path) -> None:
         with Progress(what) as progress, log.open("ab") as output:
-            process = subprocess.Popen([*self.command, *arguments], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [*self.command, *arguments],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"DOCKER_BUILDKIT": "1"},  # before docker 23 one had to ask for it
+            )
             while process.poll() is None:
                 progress.tick()
                 try:
@@ -71,16 +86,20 @@ def find() -> Engine:
         ClusterError: when there is none.
     """
     for name in ("docker", "podman"):
-        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
-            return Engine(name, (name,))
+        engine = Engine(name, (name,))
+        if shutil.which(name) and engine.works():
+            return engine
     if not shutil.which("buildah"):
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             raise ClusterError("no container engine works here: start docker, or install podman or buildah")
         say("machine: installing the package buildah with apt-get")
         for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "buildah"]):
             subprocess.run(command, capture_output=True, check=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
-    # A store of its own in the cache; vfs works on any file system and in any container.
-    store = cache() / "images" / "buildah"
-    return Engine(
-        "buildah", ("buildah", "--storage-driver", "vfs", "--root", str(store / "root"), "--runroot", str(store / "run"))
-    )
+    return next(engine for engine in map(_buildah, ("overlay", "vfs")) if engine.works())
+
+
+def _buildah(driver: str) -> Engine:
+    """Buildah with a store of its own in the cache. vfs copies whole trees, but works on any file system and in any container."""
+    store = cache() / "images" / f"buildah-{driver}"
+    where = ("--storage-driver", driver, "--root", str(store / "root"), "--runroot", str(store / "run"))
+    return Engine("buildah", ("buildah", *where))

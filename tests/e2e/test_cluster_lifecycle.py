@@ -6,9 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from hack.cluster.paths import REPOSITORY
 from hack.cluster.process import Identity
 from hack.cluster.state import State
 from hack.cluster.tools import tool
+from tests.e2e.place import eventually
 
 pytestmark = [
     pytest.mark.e2e,
@@ -133,16 +133,6 @@ def inhabitants(spaces: set[str]) -> list[str]:
         except OSError:
             continue  # it ended while we looked
     return found
-
-
-def eventually(what: Callable[[], bool], seconds: float = 30) -> bool:
-    """Whether it becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 def fetch(url: str) -> str:
