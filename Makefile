@@ -65,6 +65,10 @@ lint: venv ## Formatting, lint rules, types, architecture
 	@$(BIN)/mypy operator hack
 	@$(BIN)/lint-imports
 
+.PHONY: bench-reconcile
+bench-reconcile: venv ## What the operator costs beside a bare API client (a control plane without nodes; about ten minutes)
+	@$(BIN)/python -m tests.benchmarks.reconcile
+
 .PHONY: crds
 crds: venv ## Generate the CRDs from the API types
 	@$(BIN)/python -m stationkeeper.api.crd crds

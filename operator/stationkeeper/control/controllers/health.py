@@ -1,7 +1,7 @@
 """`/healthz`, `/readyz` and `/metrics`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -20,8 +20,8 @@ class HealthServer:
     async def start(self) -> None:
         """Listen on all addresses of the pod."""
         app = web.Application()
-        app.router.add_get("/healthz", lambda _: _probe(self._alive()))
-        app.router.add_get("/readyz", lambda _: _probe(self._ready()))
+        app.router.add_get("/healthz", _probe(self._alive))
+        app.router.add_get("/readyz", _probe(self._ready))
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -38,5 +38,9 @@ class HealthServer:
             await self._runner.cleanup()
 
 
-async def _probe(problem: str) -> web.Response:
-    return web.Response(text=problem or "ok", status=503 if problem else 200)
+def _probe(ask: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        problem = ask()
+        return web.Response(text=problem or "ok", status=503 if problem else 200)
+
+    return answer

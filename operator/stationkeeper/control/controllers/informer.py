@@ -1,13 +1,15 @@
 """Kopf as informer: low-level event handlers only, so that it writes nothing to anybody's objects."""
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import kopf
 
-from stationkeeper.api.meta import LABEL_MANAGED_BY, MANAGED_BY
+from stationkeeper.api.meta import GROUP, LABEL_MANAGED_BY, MANAGED_BY
 from stationkeeper.control.controllers.keys import Key, affected
 from stationkeeper.control.kube.kinds import WATCHED, Kind
 from stationkeeper.control.kube.store import Store
@@ -16,24 +18,25 @@ logger = logging.getLogger(__name__)
 Object = dict[str, Any]
 # Kopf would ask the system for the user's name, which a container's user has not; without peering nobody reads it.
 _IDENTITY: Any = "stationkeeper"
+_LASTING_SECONDS = 60.0  # watches that were up so long are started again at once
+_LONGEST_SECONDS = 30.0
+_STOP_SECONDS = 5.0
 
 
 class Informer:
     """Keeps the store current and says which keys to look at."""
 
-    def __init__(
-        self,
-        store: Store,
-        enqueue: Callable[[Key], None],
-        namespaces: Sequence[str],
-        reclaim_signals: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, store: Store, enqueue: Callable[[Key, float], None], namespaces: Sequence[str]) -> None:
         self._store, self._enqueue, self._namespaces = store, enqueue, tuple(namespaces)
-        self._reclaim_signals = reclaim_signals  # Kopf takes SIGTERM for itself; the process is ours to end
-        self.healthy = False
+        self._ready = threading.Event()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the watches are up."""
+        return self._ready.is_set()
 
     def see(self, kind: Kind, event_type: str | None, raw: Object) -> None:
-        """Take in one watch event."""
+        """Take in one watch event, and say in how many seconds which keys are to be looked at."""
         obj = {**raw, "apiVersion": kind.api_version, "kind": kind.kind}
         meta = obj["metadata"]
         if kind.selector and (meta.get("labels") or {}).get(LABEL_MANAGED_BY) != MANAGED_BY:
@@ -41,62 +44,83 @@ class Informer:
         before = self._store.get(kind.kind, meta.get("namespace", ""), meta["name"])
         if event_type == "DELETED":
             self._store.remove(obj)
+            before = None
         else:
             self._store.put(obj)
-        # Our own writes come back here too, and are looked at like any other: what they made possible comes next.
-        for key in affected(obj, before, self._store):
-            self._enqueue(key)
+        for key, seconds in affected(obj, before, self._store):
+            self._enqueue(key, seconds)
 
     async def run(self) -> None:
         """Watch for ever. A watch that ends is started again, with a growing distance while it keeps ending."""
+        loop = asyncio.get_running_loop()
         delay = 1.0
         while True:
-            started = asyncio.get_running_loop().time()
+            started = loop.time()
             try:
-                ready = asyncio.Event()
-                watch, up = asyncio.ensure_future(self._watch(ready)), asyncio.ensure_future(ready.wait())
-                try:
-                    await asyncio.wait({watch, up}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    up.cancel()
-                self._reclaim_signals()
-                self.healthy = not watch.done()
-                try:
-                    await watch
-                finally:
-                    watch.cancel()
+                await self._watch()
                 logger.warning("the watches ended; they are started again")
-            except asyncio.CancelledError:
-                raise
             except Exception:
-                logger.exception("the watches failed; they are started again in %.0f s", delay)
-            finally:
-                self.healthy = False
-            lasted = asyncio.get_running_loop().time() - started
-            delay = 1.0 if lasted > 60 else min(delay * 2, 30.0)
+                logger.exception("the watches failed; they are started again")
+            delay = 1.0 if loop.time() - started > _LASTING_SECONDS else min(delay * 2, _LONGEST_SECONDS)
             await asyncio.sleep(delay)
 
-    async def _watch(self, ready: asyncio.Event) -> None:
-        await kopf.operator(
-            registry=self._registry(),
-            settings=_settings(),
-            standalone=True,
-            identity=_IDENTITY,
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-            ready_flag=ready,
-        )
+    async def _watch(self) -> None:
+        """Run Kopf in a thread of its own, until it ends or we do.
 
-    def _registry(self) -> kopf.OperatorRegistry:
+        In ours it would take SIGTERM for itself, and whenever it ended it would cancel every task younger than itself.
+        """
+        loop, stop = asyncio.get_running_loop(), threading.Event()
+        ended: asyncio.Future[None] = loop.create_future()
+        threading.Thread(target=self._thread, args=(loop, stop, ended), name="watches", daemon=True).start()
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([ended], timeout=_STOP_SECONDS)
+            raise
+        finally:
+            self._ready.clear()
+
+    def _thread(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, ended: "asyncio.Future[None]") -> None:
+        def tell(error: BaseException | None) -> None:
+            if error:
+                ended.set_exception(error)
+            else:
+                ended.set_result(None)
+
+        failure: BaseException | None = None
+        try:
+            asyncio.run(self._kopf(loop, stop))
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the process could not wait for us
+            loop.call_soon_threadsafe(tell, failure)
+
+    async def _kopf(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry(loop),
+                settings=_settings(),
+                standalone=True,
+                identity=_IDENTITY,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                ready_flag=self._ready,
+                stop_flag=stop,
+            )
+        finally:
+            stop.set()  # a thread of Kopf's waits for it
+
+    def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(_login)
         for kind in WATCHED:
-            kopf.on.event(kind.api_version, kind.plural, id=kind.kind, registry=registry)(self._handler(kind))
+            kopf.on.event(kind.api_version, kind.plural, id=kind.kind, registry=registry)(self._handler(kind, loop))
         return registry
 
-    def _handler(self, kind: Kind) -> Callable[..., Any]:
+    def _handler(self, kind: Kind, loop: asyncio.AbstractEventLoop) -> Callable[..., Any]:
         async def handle(event: Any, **_: Any) -> None:
-            self.see(kind, event["type"], dict(event["object"]))
+            loop.call_soon_threadsafe(self.see, kind, event["type"], dict(event["object"]))
 
         return handle
 
@@ -105,8 +129,45 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_kubeconfig(**kwargs) or kopf.login_with_service_account(**kwargs)
 
 
+class _NoDiff(kopf.DiffBaseStorage):
+    """Kopf need not find out what has changed in an object: half of the operator's time went into it, and nobody asked."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Nor has it any handler whose progress it would have to remember."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    settings.process.ultimate_exiting_timeout = None  # else the process is killed ten minutes after a watch was lost
+    settings.persistence.diffbase_storage = _NoDiff()
+    settings.persistence.progress_storage = _NoProgress()
+    # Kopf takes this finalizer off any object that has it. By its own default that may be another operator's.
+    settings.persistence.finalizer = f"{GROUP}/never-set"
     settings.posting.enabled = False  # our own events go through the gateway
     settings.peering.standalone = True  # high availability is by a Lease
     settings.scanning.disabled = True  # the kinds are known and were listed before: no right to watch CRDs is needed

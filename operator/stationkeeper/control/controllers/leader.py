@@ -44,6 +44,8 @@ class Leader:
         while True:
             try:
                 holder = await self._try()
+            except ConflictError:
+                holder = "somebody else"
             except ApiError as error:
                 holder = f"nobody knows ({error})"
             if holder == self._identity:
@@ -62,16 +64,17 @@ class Leader:
         """
         while True:
             await asyncio.sleep(self._retry)
-            left = self._renewed + self._renew - self._now()
+            deadline = self._renewed + self._renew
             try:
-                # A request that hangs must not outlast the Lease: at its end the other one starts to work.
-                async with asyncio.timeout(left):
+                # A request that hangs must not outlast the Lease, at whose end the other one starts to work; and there is to be
+                # time for a second try, on another connection.
+                async with asyncio.timeout(min(deadline - self._now(), self._renew / 2)):
                     holder = await self._try()
-            except ApiError as error:
-                logger.warning("the Lease could not be renewed: %s", error)
+            except (ApiError, TimeoutError) as error:
+                if self._now() >= deadline:
+                    raise LeaseLostError(f"the Lease could not be renewed for {self._renew:.0f} s") from error
+                logger.warning("the Lease could not be renewed: %s", error or "no answer in time")
                 continue
-            except TimeoutError as error:
-                raise LeaseLostError(f"the Lease could not be renewed for {self._renew:.0f} s") from error
             if holder != self._identity:
                 raise LeaseLostError(f"the Lease is {holder}'s now")
 
@@ -86,7 +89,11 @@ class Leader:
             logger.warning("the Lease could not be released: %s", error)
 
     async def _try(self) -> str:
-        """Take or renew the Lease if that may be. Returns who holds it."""
+        """Take or renew the Lease if that may be. Returns who holds it.
+
+        Raises:
+            ConflictError: when somebody wrote to it meanwhile; perhaps we, by a request whose answer was lost.
+        """
         lease = await self._gateway.get(LEASE, self._namespace, NAME)
         if lease is None:
             return await self._write(None, transitions=0)
@@ -114,13 +121,10 @@ class Leader:
         meta = {"name": NAME, "namespace": self._namespace}
         body = {"apiVersion": LEASE.api_version, "kind": "Lease", "metadata": meta, "spec": spec}
         sent = self._now()
-        try:
-            if lease is None:
-                self._lease = await self._gateway.create(body)
-            else:
-                meta["resourceVersion"] = lease["metadata"]["resourceVersion"]
-                self._lease = await self._gateway.replace(body)
-        except ConflictError:
-            return "somebody else"
+        if lease is None:
+            self._lease = await self._gateway.create(body)
+        else:
+            meta["resourceVersion"] = lease["metadata"]["resourceVersion"]
+            self._lease = await self._gateway.replace(body)
         self._renewed = sent
         return self._identity

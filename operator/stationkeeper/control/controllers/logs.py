@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+_SIGNALS = "OS signals are ignored"  # Kopf warns of what is meant: the process is ours to end
+
+
 class JsonFormatter(logging.Formatter):
     """A record as one JSON object: time, level, logger, message, and what was given as `extra`."""
 
@@ -43,5 +46,6 @@ def configure(form: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    handler.addFilter(lambda record: _SIGNALS not in record.getMessage())
     for noisy in ("kopf", "asyncio", "aiohttp.access", "kubernetes"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

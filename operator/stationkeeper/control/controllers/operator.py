@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from prometheus_client import Histogram
 
+from stationkeeper.control.controllers.act import StaleError
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.health import HealthServer
 from stationkeeper.control.controllers.informer import Informer
@@ -16,7 +17,7 @@ from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.leader import Leader, LeaseLostError
 from stationkeeper.control.controllers.notify import Notifier
 from stationkeeper.control.controllers.queue import WorkQueue
-from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler, StaleError
+from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler
 from stationkeeper.control.controllers.settings import OperatorSettings
 from stationkeeper.control.controllers.statistics import ModelStatistics
 from stationkeeper.control.kube.errors import ApiError, RetriableError, ThrottledError
@@ -35,11 +36,11 @@ _STOP_SECONDS = 10.0  # for the last reconciles, out of the 30 that Kubernetes g
 class Operator:
     """Everything that runs in the operator's process."""
 
-    def __init__(self, settings: OperatorSettings, gateway: Gateway, reclaim_signals: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: OperatorSettings, gateway: Gateway) -> None:
         self.settings, self.gateway = settings, gateway
         self.store = Store()
         self.queue: WorkQueue[Key] = WorkQueue()
-        self.informer = Informer(self.store, self.queue.add, settings.namespaces, reclaim_signals)
+        self.informer = Informer(self.store, self.queue.add_after, settings.namespaces)
         planning = Settings(
             workloads_image=settings.workloads_image,
             image_pull_policy=settings.image_pull_policy,
@@ -47,7 +48,8 @@ class Operator:
             receivers=frozenset(settings.receivers),
         )
         self.notifier = Notifier(settings.receivers, self.queue.add)
-        self.reconciler = Reconciler(self.store, gateway, Recorder(gateway, settings.identity), planning, self.notifier)
+        self.recorder = Recorder(gateway, settings.identity, lambda: bool(self._busy))
+        self.reconciler = Reconciler(self.store, gateway, self.recorder, planning, self.notifier)
         self.leader = Leader(gateway, settings.lease_namespace, settings.identity)
         self.leading = False
         self.filled = False
@@ -65,21 +67,22 @@ class Operator:
             if self.settings.leader_election and not await _first(self.leader.acquire(), stopping):
                 return 0
             self.leading = True
-            if self.settings.leader_election:  # from now on: filling the store may take longer than the Lease lasts
-                self._tasks.append(asyncio.ensure_future(self.leader.hold()))
+            # From now on: filling the store may take longer than the Lease lasts.
+            holding = [asyncio.ensure_future(self.leader.hold())] if self.settings.leader_election else []
+            self._tasks += holding
             if await _first(self.fill(), stopping, *self._tasks):
                 self._start()
             done, _ = await asyncio.wait([stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
             code = _verdict(stopping, done)
             if code == 0:
-                await self._finish_work()
+                await self._finish_work(holding)
             return code
         finally:
             await self._end(stopping)
             await health.stop()
 
     def _start(self) -> None:
-        loops = [self.informer.run(), self.queue.run_timer(), self.notifier.run(), self._resync()]
+        loops = [self.informer.run(), self.queue.run_timer(), self.recorder.run(), self.notifier.run(), self._resync()]
         self._tasks += [asyncio.ensure_future(loop) for loop in loops]
         self._workers = [asyncio.ensure_future(self._work()) for _ in range(self.settings.workers)]
         self._tasks += self._workers
@@ -92,14 +95,20 @@ class Operator:
         stopping.cancel()
         await self.leader.release()
 
-    async def _finish_work(self) -> None:
-        """Let what is being reconciled come to its end, while we still lead; take up nothing more."""
+    async def _finish_work(self, holding: Iterable[asyncio.Task[None]]) -> None:
+        """Let what is being reconciled come to its end, but only while we still lead; take up nothing more."""
         self._stopping = True
         for worker in self._workers:
             if worker not in self._busy:
                 worker.cancel()
+        rest = asyncio.ensure_future(self._rest())
+        await asyncio.wait([rest, *holding], timeout=_STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        rest.cancel()
+
+    async def _rest(self) -> None:
         if self._busy:
-            await asyncio.wait(self._busy, timeout=_STOP_SECONDS)
+            await asyncio.wait(self._busy)
+        await self.recorder.written()
 
     async def fill(self) -> None:
         """List every kind until all answer (the CRDs may come after the operator), and look at everything."""
@@ -148,7 +157,7 @@ class Operator:
                 self.queue.done(key)
 
     async def _handle(self, key: Key) -> None:
-        extra = {"key": f"{key.kind.lower()}/{key.namespace}/{key.name}"}
+        extra = {"key": str(key)}
         try:
             async with asyncio.timeout(_RECONCILE_SECONDS):
                 again = await self.reconciler.reconcile(key)
@@ -215,15 +224,10 @@ def _verdict(stopping: asyncio.Future[Any], done: Iterable[asyncio.Future[Any]])
 async def main(settings: OperatorSettings) -> int:
     """Run the operator until SIGTERM or SIGINT."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def take_signals() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-
-    take_signals()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gateway = Gateway(await KubernetesTransport.connect(), settings.qps, settings.burst)
     try:
-        return await Operator(settings, gateway, take_signals).run(stop)
+        return await Operator(settings, gateway).run(stop)
     finally:
         await gateway.close()

@@ -47,6 +47,9 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Look at this key in so many seconds, or earlier if that was asked for already."""
+        if seconds <= 0:
+            self.add(key)
+            return
         at = asyncio.get_running_loop().time() + seconds
         if self._due.get(key, at + 1) <= at:
             return

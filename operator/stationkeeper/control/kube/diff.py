@@ -7,7 +7,6 @@ from stationkeeper.api.base import canonical_json, sha256, short
 from stationkeeper.api.meta import GROUP
 
 Object = dict[str, Any]
-_EMPTY: tuple[Any, ...] = (None, "", False, 0, {}, [])
 ANNOTATION_APPLIED = f"{GROUP}/applied"  # digest of the desired object that was applied last
 
 
@@ -24,14 +23,16 @@ def in_sync(desired: Object, live: Object) -> bool:
     has = (live["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED)
     if wanted != has:
         return False
+    if not _owners(desired) <= _owners(live):  # nobody would collect it
+        return False
     wanted_labels, labels = desired["metadata"].get("labels") or {}, live["metadata"].get("labels") or {}
     return contains(wanted_labels, labels) and contains(desired.get("spec"), live.get("spec"))
 
 
 def contains(desired: Any, live: Any) -> bool:
     """Whether every field that is desired stands in `live` with that value; what the server added does not matter."""
-    if desired in _EMPTY:  # the API server leaves out what is empty
-        return live in _EMPTY
+    if not desired:  # the API server leaves out what is empty
+        return not live
     if isinstance(desired, dict):
         return isinstance(live, dict) and all(contains(value, live.get(key)) for key, value in desired.items())
     if isinstance(desired, list):
@@ -63,16 +64,24 @@ class Accepted:
                 self._answers.popitem(last=False)
 
 
+def _owners(obj: Object) -> set[tuple[str | None, bool]]:
+    return {(ref.get("uid"), bool(ref.get("controller"))) for ref in obj["metadata"].get("ownerReferences") or []}
+
+
 def _name(obj: Object) -> tuple[str, str, str]:
     return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
 def _fingerprints(desired: Object, live: Object) -> tuple[str, str]:
-    meta = live["metadata"]
+    """Of what is desired, and of what of it others could have changed; their own labels and annotations are theirs."""
+    wanted, meta = desired["metadata"], live["metadata"]
     seen = {
         "uid": meta.get("uid"),
-        "labels": meta.get("labels"),
-        "annotations": meta.get("annotations"),
+        "owners": sorted(map(str, _owners(live))),
         "spec": live.get("spec"),
+        **{
+            part: {name: (meta.get(part) or {}).get(name) for name in wanted.get(part) or {}}
+            for part in ("labels", "annotations")
+        },
     }
     return sha256(canonical_json(desired)), sha256(canonical_json(seen))

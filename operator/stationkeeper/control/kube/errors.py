@@ -4,7 +4,8 @@ ApiError
 ├── RetriableError          the same request may succeed later
 │   ├── UnavailableError    no answer, 5xx, or the deadline passed
 │   ├── ThrottledError      429; says when to come back
-│   └── ConflictError       409: what was read is not what is; read again
+│   ├── ConflictError       409: what was read is not what is; read again
+│   └── GoneError           410: what a list began with is no longer kept; begin again
 └── TerminalError           the same request fails again
     ├── NotFoundError       404
     ├── ForbiddenError      401, 403
@@ -40,6 +41,10 @@ class ConflictError(RetriableError):
     """The object has changed since it was read, or exists already."""
 
 
+class GoneError(RetriableError):
+    """The rest of a list is of a time that the server has forgotten."""
+
+
 class TerminalError(ApiError):
     """The same request would fail again."""
 
@@ -65,6 +70,8 @@ def from_status(status: int, message: str, retry_after: str | None = None) -> Ap
             return ForbiddenError(message, status)
         case 409:
             return ConflictError(message, status)
+        case 410:
+            return GoneError(message, status)
         case 429:
             return ThrottledError(message, float(retry_after) if retry_after and retry_after.isdigit() else 1.0)
         case 400 | 405 | 415 | 422:

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from stationkeeper.api.meta import FIELD_MANAGER
-from stationkeeper.control.kube.errors import NotFoundError, UnavailableError, from_status
+from stationkeeper.control.kube.errors import GoneError, NotFoundError, UnavailableError, from_status
 from stationkeeper.control.kube.kinds import LEASE, Kind, kind_of
 from stationkeeper.control.kube.transport import Transport
 
@@ -62,11 +62,18 @@ class Gateway:
             return None
 
     async def list(self, kind: Kind, namespace: str | None = None) -> Listing:
-        """All objects of a kind that its selector names, page by page."""
+        """All objects of a kind that its selector names, page by page; from its start again when that took too long."""
+        first = {"limit": str(_PAGE)} | ({"labelSelector": kind.selector} if kind.selector else {})
         items: list[Object] = []
-        query = {"limit": str(_PAGE)} | ({"labelSelector": kind.selector} if kind.selector else {})
+        query = dict(first)
         while True:
-            page = await self._send("list", kind, "GET", kind.path(namespace), query)
+            try:
+                page = await self._send("list", kind, "GET", kind.path(namespace), query)
+            except GoneError:
+                if query == first:
+                    raise
+                items, query = [], dict(first)
+                continue
             items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page.get("items") or []]
             meta = page.get("metadata") or {}
             if not meta.get("continue"):

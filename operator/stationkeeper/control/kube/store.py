@@ -1,7 +1,8 @@
 """What the operator knows of the cluster: filled by lists and watches, read by every reconcile.
 
 Objects are projected when they come in: what no decision needs is not kept. An older version never replaces a newer
-one, and what was deleted does not come back through a list that was made before.
+one, and what was deleted does not come back through a list that was made before. It does come back in a newer version:
+an object that loses the label it is watched by looks deleted, until the label is put right.
 """
 
 from collections import OrderedDict, defaultdict
@@ -27,7 +28,7 @@ def project(obj: Object) -> Object:
     kept: Object = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": meta}
     if obj.get("kind") == "Pod":
         status = obj.get("status") or {}
-        names = ("phase", "initContainerStatuses", "containerStatuses")
+        names = ("phase", "podIP", "initContainerStatuses", "containerStatuses")
         return kept | {"status": {name: status[name] for name in names if name in status}}
     return kept | {name: obj[name] for name in ("spec", "status") if name in obj}
 
@@ -45,37 +46,39 @@ class Store:
     """All watched objects, by kind, namespace and name; children by their model too."""
 
     def __init__(self) -> None:
-        self._objects: dict[str, dict[Key, Object]] = defaultdict(dict)
+        self._objects: dict[str, dict[str, dict[str, Object]]] = defaultdict(dict)  # by kind, namespace, name
         self._children: dict[tuple[str, str, str], dict[str, Object]] = defaultdict(dict)
-        self._gone: OrderedDict[str, None] = OrderedDict()  # UIDs of what was deleted
+        self._gone: OrderedDict[str, int] = OrderedDict()  # UIDs of what was deleted, and the last version known of each
 
     def put(self, obj: Object) -> None:
         """Remember an object, unless something newer is known of it."""
         obj = project(obj)
-        kind, key = obj["kind"], _key(obj)
-        if obj["metadata"].get("uid") in self._gone:
+        kind, (namespace, name), uid = obj["kind"], _key(obj), obj["metadata"].get("uid")
+        if _version(obj) <= self._gone.get(uid, -1):
             return
-        known = self._objects[kind].get(key)
+        known = self.get(kind, namespace, name)
         if known is not None and _version(known) > _version(obj):
             return
+        self._gone.pop(uid, None)
         if known is not None:
             self._forget_child(known)
-        self._objects[kind][key] = obj
+        self._objects[kind].setdefault(namespace, {})[name] = obj
         if model := _model(obj):
-            self._children[(kind, key[0], model)][key[1]] = obj
+            self._children[(kind, namespace, model)][name] = obj
 
     def remove(self, obj: Object) -> None:
         """Forget an object that was deleted."""
-        uid = obj["metadata"].get("uid")
-        if uid:
-            self._gone[uid] = None
-            while len(self._gone) > _TOMBSTONES:
-                self._gone.popitem(last=False)
-        kind, key = obj["kind"], _key(obj)
-        known = self._objects[kind].get(key)
+        kind, (namespace, name), uid = obj["kind"], _key(obj), obj["metadata"].get("uid")
+        known = self.get(kind, namespace, name)
+        newest = _version(obj)
         if known is not None and known["metadata"].get("uid") == uid:
-            del self._objects[kind][key]
+            newest = max(newest, _version(known))
+            del self._objects[kind][namespace][name]
+            if not self._objects[kind][namespace]:
+                del self._objects[kind][namespace]
             self._forget_child(known)
+        if uid:
+            self._bury(uid, newest)
 
     def replace(self, kind: str, items: Iterable[Object], resource_version: str, namespaces: Iterable[str] = ()) -> None:
         """Make a whole kind what a list says (of these namespaces, or of all): what vanished unseen is forgotten.
@@ -84,30 +87,32 @@ class Store:
         """
         listed = list(items)
         keys, made, scope = {_key(item) for item in listed}, _number(resource_version), set(namespaces)
-        for key, obj in list(self._objects[kind].items()):
+        for obj in list(self.all(kind)):
+            key = _key(obj)
             in_scope = not scope or key[0] in scope
             if in_scope and key not in keys and _version(obj) <= made:
-                self.remove(obj)
+                self.remove({**obj, "metadata": {**obj["metadata"], "resourceVersion": resource_version}})
         for item in listed:
             self.put(item)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object, or None. Not to be changed by the caller."""
-        return self._objects[kind].get((namespace, name))
+        return self._objects[kind].get(namespace, {}).get(name)
 
     def all(self, kind: str, namespace: str | None = None) -> Iterator[Object]:
         """All objects of a kind, of one namespace or of all."""
-        for (where, _), obj in list(self._objects[kind].items()):
-            if namespace is None or where == namespace:
-                yield obj
+        where = self._objects[kind]
+        for objects in list(where.values()) if namespace is None else [where.get(namespace, {})]:
+            yield from list(objects.values())
 
     def children(self, kind: str, namespace: str, model: str) -> tuple[Object, ...]:
         """The objects of a kind that are labelled as this model's."""
         return tuple(self._children.get((kind, namespace, model), {}).values())
 
-    def size(self) -> dict[str, int]:
-        """Number of objects by kind."""
-        return {kind: len(objects) for kind, objects in self._objects.items()}
+    def _bury(self, uid: str, version: int) -> None:
+        self._gone[uid] = max(version, self._gone.pop(uid, 0))
+        if len(self._gone) > _TOMBSTONES:
+            self._gone.popitem(last=False)
 
     def _forget_child(self, obj: Object) -> None:
         key, model = _key(obj), _model(obj)

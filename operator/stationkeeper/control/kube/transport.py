@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
@@ -42,6 +43,12 @@ def in_cluster() -> bool:
     return "KUBECONFIG" not in os.environ and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
 
 
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment (HTTPS_PROXY, NO_PROXY) names for this address."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
 class KubernetesTransport:
     """Over the Kubernetes client's own connection pool, certificates and credentials."""
 
@@ -52,11 +59,16 @@ class KubernetesTransport:
     async def connect(cls) -> "KubernetesTransport":
         """With the service account inside a cluster, else with KUBECONFIG (or its default place)."""
         settings = Configuration()
-        settings.retries = False  # the work queue tries again, with a backoff for each key
+        # None, not False: the client takes False for the number 0 and then tries for ever, past every deadline of ours. The
+        # work queue tries again, with a backoff for each key.
+        settings.retries = None
         if in_cluster():
             config.load_incluster_config(client_configuration=settings)
         else:
-            await config.load_kube_config(client_configuration=settings)
+            await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
+        # Else the environment and ~/.netrc are read for each request, in two threads: that took longer than the request.
+        settings.client_session_kwargs = {"trust_env": False}
+        settings.proxy = settings.proxy or _proxy(settings.host)
         return cls(ApiClient(settings))
 
     async def send(
@@ -64,13 +76,13 @@ class KubernetesTransport:
     ) -> Answer:
         """Send one request with the client's credentials."""
         headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "stationkeeper"}
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:
+            await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
             answer = await self._client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=timeout)
             return Answer(answer.status, answer.headers, await answer.read())
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, config.ConfigException, TimeoutError, OSError) as error:
             raise UnavailableError(f"{method} {path}: {type(error).__name__}: {error}") from error
 
     async def close(self) -> None:

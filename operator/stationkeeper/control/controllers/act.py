@@ -1,0 +1,167 @@
+"""Does what a plan says, in its order: the only writer of children and status."""
+
+import logging
+from typing import Any
+
+from stationkeeper.control.controllers.events import Recorder
+from stationkeeper.control.controllers.keys import Key
+from stationkeeper.control.kube import diff
+from stationkeeper.control.kube.errors import ConflictError, NotFoundError, TerminalError
+from stationkeeper.control.kube.gateway import Gateway
+from stationkeeper.control.kube.kinds import kind_of
+from stationkeeper.control.kube.store import Store
+from stationkeeper.control.planning import Event, Plan, Ref
+
+logger = logging.getLogger(__name__)
+Object = dict[str, Any]
+
+
+class StaleError(Exception):
+    """The store was behind the cluster; what was planned from it is not done."""
+
+
+class Actor:
+    """Writes to the cluster, and puts what came of it into the store at once."""
+
+    def __init__(self, store: Store, gateway: Gateway, recorder: Recorder) -> None:
+        self._store, self._gateway, self._recorder = store, gateway, recorder
+        self._accepted = diff.Accepted()
+        self._foreign: dict[Key, Object] = {}  # Services that have a Model's name and are not ours
+
+    async def act(self, key: Key, obj: Object, plan: Plan, *, last: bool) -> bool:
+        """Do what the plan says. Whatever fails here is planned again from what then is.
+
+        Where only children were applied the status is left for the plan that comes next, which knows them: one write
+        tells it all, and planning bears that order anyway, for a crash between the two leaves the same. `last`: there is
+        no next plan.
+
+        Returns:
+            Whether anything has changed, so that a next plan is due.
+
+        Raises:
+            ApiError: when a request failed.
+            StaleError: when the store was behind.
+        """
+        changed = [child for child in map(diff.stamped, plan.apply) if not self._in_sync(child)]
+        wrote = plan.status_first and await self._write_status(key, obj, plan)
+        if not wrote:  # else its precondition has answered this
+            await self._check_fresh(obj, changed, plan.delete)
+        moved = [await self._apply(key, obj, child) for child in changed]
+        for ref in plan.delete:  # evidence may go with them: the status that rests on it is written now
+            await self._delete(key, ref)
+        if wrote or (any(moved) and not plan.delete and not last):
+            return True
+        return await self._write_status(key, obj, plan) or any(moved) or bool(plan.delete)
+
+    async def foreign(self, key: Key, model: Object) -> Object | None:
+        """The Service that has the Model's name and is somebody else's, if there still is one."""
+        if key not in self._foreign:
+            return None
+        self._remember_foreign(key, model, await self._gateway.get(kind_of("Service"), key.namespace, key.name))
+        return self._foreign.get(key)
+
+    def forget(self, key: Key) -> None:
+        """The Model is gone."""
+        self._foreign.pop(key, None)
+
+    def _in_sync(self, desired: Object) -> bool:
+        live = self._known(desired)
+        return live is not None and self._accepted.in_sync(desired, live)
+
+    def _known(self, obj: Object) -> Object | None:
+        return self._store.get(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+    async def _check_fresh(self, obj: Object, changed: list[Object], deletes: tuple[Ref, ...]) -> None:
+        """Before what cannot be taken back (a Job, a deletion): is the object still the one that was planned for?"""
+        if not deletes and not any(child["kind"] == "Job" for child in changed):
+            return
+        live = await self._refresh(obj)
+        if live is None:
+            raise StaleError("it was deleted")
+        if live["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+            raise StaleError("it has changed since it was read")
+
+    async def _refresh(self, obj: Object) -> Object | None:
+        """Put this object into the store as it is now: its watch may be late, or down."""
+        meta = obj["metadata"]
+        live = await self._gateway.get(kind_of(obj), meta["namespace"], meta["name"])
+        if live is None or live["metadata"]["uid"] != meta["uid"]:
+            self._store.remove(obj)
+        if live is not None:
+            self._store.put({"apiVersion": obj["apiVersion"], "kind": obj["kind"], **live})
+        return live
+
+    async def _apply(self, key: Key, owner: Object, child: Object) -> bool:
+        """Returns whether the object is another now."""
+        known = self._known(child)
+        if child["kind"] == "Service" and (known is None or not _controlled(known, owner)):
+            # Its name is the Model's own, so somebody else's may be there: it is never adopted.
+            self._remember_foreign(key, owner, await self._gateway.get(kind_of(child), key.namespace, key.name))
+            if key in self._foreign:
+                raise StaleError("a foreign Service has its name")
+        name = f"{child['kind']} {child['metadata']['name']}"
+        try:
+            answer = await self._gateway.apply(child)
+        except TerminalError as error:  # people must hear of it, for trying again will not help
+            self._recorder.record(owner, Event("Warning", "ApplyRefused", f"{name}: {error}"))
+            raise
+        self._store.put(answer)
+        self._accepted.remember(child, answer)
+        logger.info("%s %s", "updated" if known else "created", name, extra={"key": str(key)})
+        return known is None or bool(_version(known) != _version(answer))
+
+    async def _delete(self, key: Key, ref: Ref) -> None:
+        known = self._store.get(ref.kind, ref.namespace, ref.name)
+        try:
+            await self._gateway.delete(kind_of(ref.kind), ref.namespace, ref.name, ref.uid)
+        except ConflictError as error:  # another one has the name now
+            if known:
+                await self._refresh(known)
+            raise StaleError(f"{ref.kind} {ref.name} is not the one that was seen") from error
+        if known and known["metadata"].get("uid") == ref.uid:
+            self._store.remove(known)
+        logger.info("deleted %s %s", ref.kind, ref.name, extra={"key": str(key)})
+
+    async def _write_status(self, key: Key, obj: Object, plan: Plan) -> bool:
+        """Write the status if it is another, and tell its events. Returns whether the object is another now."""
+        status = plan.status
+        if status is None or status == (obj.get("status") or {}):
+            return False
+        try:
+            live = await self._gateway.apply_status(obj, status)
+        except ConflictError as error:
+            await self._refresh(obj)
+            raise StaleError("its status was planned for an older version") from error
+        except NotFoundError as error:
+            self._store.remove(obj)
+            raise StaleError("it was deleted") from error
+        self._store.put(live)
+        logger.info("status: %s", _brief(status), extra={"key": str(key)})
+        for event in plan.events:
+            self._recorder.record(obj, event)
+        return bool(_version(obj) != _version(live))
+
+    def _remember_foreign(self, key: Key, model: Object, service: Object | None) -> None:
+        if service and not _controlled(service, model):
+            self._foreign[key] = {"apiVersion": "v1", "kind": "Service", **service}
+        else:
+            self._foreign.pop(key, None)
+
+
+def _version(obj: Object) -> Any:
+    return obj["metadata"].get("resourceVersion")
+
+
+def _controlled(obj: Object, owner: Object) -> bool:
+    uid = owner["metadata"].get("uid")
+    return any(ref.get("controller") and ref.get("uid") == uid for ref in obj["metadata"].get("ownerReferences") or [])
+
+
+def _brief(status: Object) -> str:
+    """The conditions that tell something, in one line."""
+    told = [
+        c
+        for c in status.get("conditions") or []
+        if c["type"] in ("Ready", "Drifted", "Retraining", "RolloutProgressing", "Stalled")
+    ]
+    return ", ".join(f"{c['type']}={c['status']} ({c['reason']})" for c in told)

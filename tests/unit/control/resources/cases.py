@@ -1,0 +1,106 @@
+"""Golden cases of the builders: a YAML file says what goes in, one of the same name what comes out."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import yaml
+
+from stationkeeper.api.jobs import CheckConfig, JobConfig, RevisionIdentity, ServeConfig, TrainConfig
+from stationkeeper.api.meta import ENV_CONFIG
+from stationkeeper.api.model import ModelSpec
+from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.control.resources.check import check_cronjob
+from stationkeeper.control.resources.common import Image, Object, Owner
+from stationkeeper.control.resources.deployment import serving_deployment
+from stationkeeper.control.resources.revision import model_revision
+from stationkeeper.control.resources.service import model_service
+from stationkeeper.control.resources.training import training_job
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = sorted(path.stem for path in (GOLDEN / "input").glob("*.yaml"))
+UID = "9f6f2c1e-0000-4000-8000-000000000001"
+IMAGE = Image("stationkeeper/workloads:1.2.3", "IfNotPresent")
+CONFIGURATION = "<the configuration>"  # what is in it is the API's matter, and read back by a test of its own
+
+
+def read(case: str) -> Object:
+    given: Object = yaml.safe_load((GOLDEN / "input" / f"{case}.yaml").read_text(encoding="utf-8"))
+    return given
+
+
+def owner(given: Object) -> Owner:
+    return Owner("ops", given["model"], UID, ModelSpec.model_validate(given["spec"]))
+
+
+def _known(of: Owner, given: Object) -> Object:
+    return {"model": of.identity, "storage": of.spec.storage, **given}
+
+
+CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
+    "deployment": lambda of, given: ServeConfig.model_validate({"capture": of.spec.serving.capture, **_known(of, given)}),
+    "training": lambda of, given: TrainConfig.model_validate({"training": of.spec.training, **_known(of, given)}),
+    "check": lambda of, given: CheckConfig.model_validate(_known(of, given)),
+}
+
+
+def _deployment(of: Owner, given: Object) -> Object:
+    return serving_deployment(of, RevisionIdentity.model_validate(given["revision"]), given["replicas"], IMAGE)
+
+
+def _training(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["training"](of, given)
+    assert isinstance(config, TrainConfig)
+    return training_job(of, config, IMAGE)
+
+
+def _check(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["check"](of, given)
+    assert isinstance(config, CheckConfig)
+    return check_cronjob(of, config, IMAGE)
+
+
+BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
+    "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
+    "service": lambda of, given: model_service(of, **given),
+    "deployment": _deployment,
+    "training": _training,
+    "check": _check,
+}
+
+
+def build(case: str) -> Object:
+    given = read(case)
+    return BUILDERS[given["builder"]](owner(given), given["arguments"])
+
+
+def configuration(case: str) -> JobConfig:
+    """What the workload of this case must be told."""
+    given = read(case)
+    return CONFIGURATIONS[given["builder"]](owner(given), given["arguments"])
+
+
+def pod_template(built: Object) -> Object:
+    """The pod template of a Deployment, Job or CronJob; empty for what has no pods."""
+    spec = built["spec"]
+    template: Object = (spec["jobTemplate"]["spec"] if built["kind"] == "CronJob" else spec).get("template", {})
+    return template
+
+
+def containers(built: Object) -> Iterator[Object]:
+    pod = pod_template(built).get("spec", {})
+    yield from (*pod.get("initContainers", ()), *pod.get("containers", ()))
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def render(built: Object) -> str:
+    shown: Object = json.loads(json.dumps(built))
+    for container in containers(shown):
+        for variable in container["env"]:
+            if variable["name"] == ENV_CONFIG:
+                variable["value"] = CONFIGURATION
+    return yaml.dump(shown, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)

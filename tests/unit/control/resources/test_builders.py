@@ -1,0 +1,110 @@
+"""Every child of a Model, whole: YAML in, YAML out; and what must hold of all of them."""
+
+import re
+
+import pytest
+
+from stationkeeper.api.meta import ENV_CONFIG
+from tests.unit.control.resources import cases
+from tests.unit.control.resources.cases import CASES, GOLDEN, UID, build, read
+
+WITH_PODS = [case for case in CASES if read(case)["builder"] in cases.CONFIGURATIONS]
+LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_goes_in_comes_out_as_the_golden_file_says(case, pytestconfig):
+    path = GOLDEN / "output" / f"{case}.yaml"
+    text = cases.render(build(case))
+    if pytestconfig.getoption("--update-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_every_golden_file_has_its_input_and_every_builder_a_case():
+    assert sorted(path.stem for path in (GOLDEN / "output").glob("*.yaml")) == CASES
+    assert {read(case)["builder"] for case in CASES} == set(cases.BUILDERS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_child_is_the_models_and_labelled_as_such(case):
+    meta = build(case)["metadata"]
+    assert meta["namespace"] == "ops"
+    (reference,) = meta["ownerReferences"]
+    assert (reference["kind"], reference["uid"], reference["controller"]) == ("Model", UID, True)
+    assert meta["labels"]["app.kubernetes.io/managed-by"] == "stationkeeper"
+    assert meta["labels"]["stationkeeper.dev/model"] == read(case)["model"]
+    assert [value for value in meta["labels"].values() if not LABEL.fullmatch(value)] == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_builder_gives_the_same_again_and_keeps_nothing_of_it(case):
+    first = build(case)
+    first["metadata"]["labels"].clear()
+    first["spec"].clear()
+    assert cases.render(build(case)) == (GOLDEN / "output" / f"{case}.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", WITH_PODS)
+def test_every_container_reads_back_the_configuration_that_was_meant(case, monkeypatch):
+    meant = cases.configuration(case)
+    for container in cases.containers(build(case)):
+        told = next(variable["value"] for variable in container["env"] if variable["name"] == ENV_CONFIG)
+        assert "$" not in told, "the kubelet would put something else in the place of $(NAME) and $$"
+        monkeypatch.setenv(ENV_CONFIG, told)
+        assert type(meant).from_environment() == meant
+
+
+@pytest.mark.parametrize("case", WITH_PODS)
+def test_a_pod_writes_to_its_own_directories_only_and_cannot_call_the_api(case):
+    pod = cases.pod_template(build(case))["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    volumes = {volume["name"] for volume in pod["volumes"] if set(volume) == {"name", "emptyDir"}}
+    assert len(volumes) == len(pod["volumes"]), "nothing of the node or of the cluster is mounted"
+    for container in cases.containers(build(case)):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+
+
+@pytest.mark.parametrize("case", WITH_PODS)
+def test_a_secret_goes_by_reference_and_only_to_what_talks_to_the_store(case):
+    secret = read(case)["spec"]["storage"].get("secretName")
+    for container in cases.containers(build(case)):
+        referred = {v["valueFrom"]["secretKeyRef"]["name"] for v in container["env"] if "valueFrom" in v}
+        assert referred == ({secret} if secret and container["name"] != "train" else set())
+
+
+@pytest.mark.parametrize("case", [case for case in WITH_PODS if read(case)["builder"] != "deployment"])
+def test_a_run_ends_and_is_tried_again_only_where_that_can_help(case):
+    built = build(case)
+    job = built["spec"]["jobTemplate"]["spec"] if built["kind"] == "CronJob" else built["spec"]
+    assert 1 <= job["activeDeadlineSeconds"] < 2**31
+    assert cases.pod_template(built)["spec"]["restartPolicy"] == "Never", "a podFailurePolicy takes no other"
+    *by_code, last = job["podFailurePolicy"]["rules"]
+    assert {rule["onExitCodes"]["containerName"] for rule in by_code} == {c["name"] for c in cases.containers(built)}
+    assert {(rule["action"], *rule["onExitCodes"]["values"]) for rule in by_code} == {("FailJob", 3)}
+    assert last == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+def test_training_sees_no_holdout_that_it_could_change_and_publishing_no_model():
+    prepare, train, publish = cases.containers(build("training-for-the-first-revision"))
+    read_only = [{m["name"] for m in c["volumeMounts"] if m.get("readOnly")} for c in (prepare, train, publish)]
+    assert read_only == [set(), {"data", "work"}, {"data", "model"}]
+
+
+def test_the_service_and_the_deployment_of_a_revision_mean_the_same_pods():
+    selector = build("service-of-one-revision")["spec"]["selector"]
+    deployment = build("deployment-with-defaults")
+    assert selector == deployment["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= cases.pod_template(deployment)["metadata"]["labels"].items()
+    shared = build("service-shared-with-a-canary")
+    assert shared["spec"]["selector"].items() < selector.items()
+    assert shared["metadata"]["labels"]["stationkeeper.dev/revision"] == "3", "who is stable stays written there"
