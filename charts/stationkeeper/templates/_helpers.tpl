@@ -18,7 +18,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   verbs: [get, list, watch]
 - apiGroups: [stationkeeper.dev]
   resources: [models/status, driftpolicies/status]
-  verbs: [get, patch]
+  verbs: [patch]
 - apiGroups: [stationkeeper.dev]
   resources: [modelrevisions]
   verbs: [get, list, watch, create, patch, delete]
@@ -26,8 +26,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [services]
-  verbs: [get, list, watch, create, patch, delete]
+  resources: [services] # they go with their Model, by its owner reference
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [batch]
   resources: [cronjobs, jobs]
   verbs: [get, list, watch, create, patch, delete]
@@ -37,4 +37,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- end }}
+{{/* Where this operator's rules of admission hold: another one may watch other namespaces. */}}
+{{- define "stationkeeper.watched" -}}
+namespaceSelector:
+  matchExpressions:
+  - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.watchNamespaces }}}
 {{- end }}

@@ -25,8 +25,8 @@ class ColumnResult(Tolerant):
     name: str
     group: Literal["features", "predictions"]
     test: str
-    statistic: float | None
-    threshold: float | None
+    statistic: float | None = None
+    threshold: float | None = None
     calibrated: bool  # the threshold was computed from sampling noise, not given
     parts: Threshold | None = None  # of a calibrated threshold
     p_value: float | None = None  # how often chance alone gives as much; None where nobody knows
@@ -70,8 +70,8 @@ class MultivariateResult(Tolerant):
     """A test of all columns together."""
 
     test: Literal["DomainClassifier", "PCAReconstruction"]
-    statistic: float | None
-    threshold: float | None
+    statistic: float | None = None
+    threshold: float | None = None
     reference_rows: int
     current_rows: int
     columns: Annotated[list[str], Field(max_length=10)] = []  # that tell the samples apart the most

@@ -5,6 +5,7 @@ from stationkeeper.api.meta import COMPONENT_CHECK, CONTAINER_CHECK, LABEL_POLIC
 from stationkeeper.api.model import ResourceList, Resources
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
+from stationkeeper.control.resources.schedule import check_schedule
 from stationkeeper.control.resources.training import failure_policy
 
 CHECK_RESOURCES = Resources(requests=ResourceList(cpu="100m", memory="256Mi"))
@@ -36,7 +37,7 @@ def check_cronjob(owner: Owner, config: CheckConfig, image: Image) -> Object:
         "kind": "CronJob",
         "metadata": metadata(owner, names.check_cronjob(owner.name, owner.uid, config.policy_uid), child_labels),
         "spec": {
-            "schedule": config.policy_spec.schedule,
+            "schedule": check_schedule(config.policy_spec.schedule, owner.uid, config.policy_uid),
             "timeZone": "Etc/UTC",
             "concurrencyPolicy": "Forbid",
             "startingDeadlineSeconds": 300,

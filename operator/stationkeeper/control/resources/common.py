@@ -1,10 +1,11 @@
 """What all children share: metadata, owner, restricted security, the environment of a workload."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stationkeeper.api.base import canonical_json
+from stationkeeper.api.base import canonical_json, parse_duration
 from stationkeeper.api.jobs import JobConfig, ModelIdentity
 from stationkeeper.api.meta import (
     API_VERSION,
@@ -21,6 +22,7 @@ from stationkeeper.api.model import ModelSpec, Resources, Storage
 Object = dict[str, Any]
 
 USER_ID = 65532  # "nonroot" of the images
+_MAX_SECONDS = 2**31 - 1  # 68 years; what a Deployment's deadline can hold, and a Job's can count in nanoseconds
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,16 @@ def metadata(owner: Owner, name: str, child_labels: Mapping[str, str]) -> Object
     }
 
 
+def whole_seconds(duration: str) -> int:
+    """A duration of the API as a deadline in whole seconds: at least one, and no more than the API server takes."""
+    return min(max(1, math.ceil(parse_duration(duration).total_seconds())), _MAX_SECONDS)
+
+
 def environment(config: JobConfig, storage: Storage | None) -> list[Object]:
     """Configuration as one JSON variable, and the two keys of the secret by reference: the operator never sees them."""
-    variables: list[Object] = [{"name": ENV_CONFIG, "value": canonical_json(config.wire()).decode()}]
+    # The kubelet reads `$(NAME)` and `$$` in a value as its own; as an escape of JSON the sign passes through it.
+    text = canonical_json(config.wire()).decode().replace("$", r"\u0024")
+    variables: list[Object] = [{"name": ENV_CONFIG, "value": text}]
     if storage and storage.secret_name:
         for key in (ENV_ACCESS_KEY, ENV_SECRET_KEY):
             variables.append({"name": key, "valueFrom": {"secretKeyRef": {"name": storage.secret_name, "key": key}}})

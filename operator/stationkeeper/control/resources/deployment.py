@@ -1,15 +1,24 @@
 """The Deployment of one revision: immutable in what it serves, its replicas the only thing that moves."""
 
-import math
-
-from stationkeeper.api.base import parse_duration
 from stationkeeper.api.jobs import RevisionIdentity, ServeConfig
 from stationkeeper.api.meta import COMPONENT_SERVING, CONTAINER_SERVE, LABEL_COMPONENT, LABEL_MODEL, LABEL_REVISION, PORT_HTTP
 from stationkeeper.control.resources import names
-from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
+from stationkeeper.control.resources.common import (
+    Image,
+    Object,
+    Owner,
+    container,
+    environment,
+    labels,
+    metadata,
+    pod_spec,
+    whole_seconds,
+)
 
 DRAIN_SECONDS = 10.0  # a pod that is told to stop still answers for this long
 _THREADS = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+# As far apart as can be: what fails then takes few replicas with it. None waits for a better place.
+_TOPOLOGY = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 GRACE_SECONDS = 40  # drain, the last requests, the last flush of captured rows
 
 
@@ -28,15 +37,15 @@ def serving_deployment(owner: Owner, revision: RevisionIdentity, replicas: int, 
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": selector},
-            "progressDeadlineSeconds": max(1, math.ceil(parse_duration(owner.spec.serving.progress_deadline).total_seconds())),
+            "progressDeadlineSeconds": whole_seconds(owner.spec.serving.progress_deadline),
             "revisionHistoryLimit": 1,  # history is in ModelRevisions
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {"metadata": {"labels": pod_labels}, "spec": _pod(owner, revision, image)},
+            "template": {"metadata": {"labels": pod_labels}, "spec": _pod(owner, revision, image, selector)},
         },
     }
 
 
-def _pod(owner: Owner, revision: RevisionIdentity, image: Image) -> Object:
+def _pod(owner: Owner, revision: RevisionIdentity, image: Image, selector: Object) -> Object:
     serving = owner.spec.serving
     config = ServeConfig(
         model=owner.identity,
@@ -57,9 +66,25 @@ def _pod(owner: Owner, revision: RevisionIdentity, image: Image) -> Object:
     # Capture's threads must not take the cores that requests need.
     serve["env"] += [{"name": name, "value": value} for name, value in _THREADS.items()]
     serve["ports"] = [{"name": "http", "containerPort": PORT_HTTP, "protocol": "TCP"}]
+    # Libraries are loaded before anything listens, which takes a minute where the CPU is short.
+    serve["startupProbe"] = _probe("/v2/health/live", period=1, failures=300)
     serve["readinessProbe"] = _probe("/v2/health/ready", period=2, failures=3)
     serve["livenessProbe"] = _probe("/v2/health/live", period=10, failures=6)
-    return pod_spec([serve], ["tmp"], terminationGracePeriodSeconds=GRACE_SECONDS)
+    return pod_spec(
+        [serve],
+        ["tmp"],
+        terminationGracePeriodSeconds=GRACE_SECONDS,
+        topologySpreadConstraints=[_spread(key, selector) for key in _TOPOLOGY],
+    )
+
+
+def _spread(topology_key: str, selector: Object) -> Object:
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology_key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    }
 
 
 def _probe(path: str, period: int, failures: int) -> Object:

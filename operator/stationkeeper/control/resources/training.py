@@ -1,9 +1,7 @@
 """The training Job: prepare, train, evaluate-and-publish, one after the other in one pod."""
 
-import math
 from collections.abc import Sequence
 
-from stationkeeper.api.base import parse_duration
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.meta import (
     COMPONENT_TRAINING,
@@ -17,7 +15,17 @@ from stationkeeper.api.meta import (
     PATH_WORK,
 )
 from stationkeeper.control.resources import names
-from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
+from stationkeeper.control.resources.common import (
+    Image,
+    Object,
+    Owner,
+    container,
+    environment,
+    labels,
+    metadata,
+    pod_spec,
+    whole_seconds,
+)
 
 RETRIES = 3  # pods of one attempt, for what may pass: a store that does not answer
 KEEP_SECONDS = 24 * 3600  # a finished Job stays for people to look at
@@ -32,7 +40,7 @@ def training_job(owner: Owner, config: TrainConfig, image: Image) -> Object:
         "metadata": metadata(owner, names.training_job(owner.name, owner.uid, config.episode, config.attempt), job_labels),
         "spec": {
             "backoffLimit": RETRIES,
-            "activeDeadlineSeconds": max(1, math.ceil(parse_duration(config.training.time_limit).total_seconds())),
+            "activeDeadlineSeconds": whole_seconds(config.training.time_limit),
             "ttlSecondsAfterFinished": KEEP_SECONDS,
             "podFailurePolicy": failure_policy([CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH]),
             "template": {"metadata": {"labels": job_labels}, "spec": _pod(owner, config, image)},
