@@ -85,9 +85,10 @@ def status(context: typer.Context, model: Name, output: Output = "table") -> Non
         console.print(f"{'Waits:':<20}{waiting['cause']}: {waiting['message']}{until}", markup=False)
     if url := said.get("url"):
         console.print(f"{'URL:':<20}{url}", markup=False)
-    for check in said.get("checks") or []:
-        console.print(f"\nWindows checked by policy {check['policy']} (report: {check.get('report', '-')})", markup=False)
-        for window in check.get("windows") or []:
+    for watched in said.get("checks") or []:
+        where = watched.get("page") or watched.get("report") or "-"
+        console.print(f"\nWindows checked by policy {watched['policy']} (report: {where})", markup=False)
+        for window in watched.get("windows") or []:
             verdicts = f"data {window['data']}, features {window['features']}, predictions {window['predictions']}"
             console.print(f"  {window['start']}  {window['rows']:>8} rows  {verdicts}", markup=False)
 

@@ -6,13 +6,13 @@ arrived_at     time of arrival at the pod, UTC, microseconds
 revision       digest of the serving revision
 sample_rate    share of requests that were stored: 1/sample_rate is the row's weight
 input.<name>   each feature: float, string or boolean; missing is null
-output.<name>  `label` and `probability`, or `prediction`
+output.<name>  `label` and `probability`, or `prediction`; of several classes `probability.<class>` (`artifacts.outputs`)
 """
 
 import io
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
@@ -26,28 +26,50 @@ log = logging.getLogger(__name__)
 INPUT: Final = "input."
 OUTPUT: Final = "output."
 MAX_FILE_BYTES: Final = 256 * 2**20
+_KEYS: Final = ("request_id", "row", "arrived_at")  # without these a file is none of ours
+_NAMED: Final = 3  # damaged files in a message
 
 
 def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, max_rows: int) -> pl.DataFrame | None:
     """Rows that a revision answered in `[start, end)`, by the slot of their arrival.
 
     Of more than `max_rows` the requests with the smallest hashes stay, so that the rows of one request stay together and
-    every reader chooses the same. None when no file is there.
+    every reader chooses the same; no more than two files and `2 * max_rows` rows are in memory. A column that is of one type here
+    and of another there comes as text. None when no file is there.
 
     Raises:
-        MalformedArtifact: when a file is no Parquet of captured rows; the message names it.
+        MalformedArtifact: when files are no Parquet of captured rows; the message names them.
     """
-    frames = list(_files(store, digest, start, end))
-    if not frames:
-        return None
-    rows = pl.concat(frames, how="vertical_relaxed")
+    kept: pl.DataFrame | None = None
+    damaged: list[str] = []
+    for key in _slots(store, digest, start, end):
+        try:
+            kept = _joined(kept, _read(store, key), max_rows)
+        except NotFound:  # swept by retention between the listing and the reading
+            continue
+        except (MalformedArtifact, pl.exceptions.PolarsError) as error:
+            damaged.append(f"{store.uri(key)} ({error})")
+    if damaged:
+        more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+        raise MalformedArtifact(f"no captured rows: {', '.join(damaged[:_NAMED])}{more}; restore or remove them")
+    return None if kept is None else _smallest(kept, max_rows)
+
+
+def _joined(kept: pl.DataFrame | None, rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
+    if kept is None:
+        return rows
+    together = pl.concat([kept, rows], how="diagonal_relaxed")
+    return _smallest(together, max_rows) if together.height > 2 * max_rows else together
+
+
+def _smallest(rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
     if rows.height <= max_rows:
         return rows
-    kept = rows.with_columns(pl.col("request_id").hash(seed=0).alias("_hash")).sort("_hash", "row").head(max_rows)
-    return kept.drop("_hash")
+    chosen = rows.with_columns(pl.col("request_id").hash(seed=0).alias("_hash")).sort("_hash", "row").head(max_rows)
+    return chosen.drop("_hash")
 
 
-def _files(store: Store, digest: str, start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterator[str]:
     for day in _days(start, end):
         for info in store.list(keys.capture_day(digest, day)):
             try:
@@ -55,21 +77,19 @@ def _files(store: Store, digest: str, start: datetime, end: datetime) -> Iterato
             except ValueError:
                 log.warning("%s is not named like captured rows; it is ignored", store.uri(info.key))
                 continue
-            if start <= begins < end and (frame := _read(store, info.key)) is not None:
-                yield frame
+            if start <= begins < end:
+                yield info.key
 
 
-def _read(store: Store, key: str) -> pl.DataFrame | None:
-    try:
-        return pl.read_parquet(io.BytesIO(store.get(key, max_bytes=MAX_FILE_BYTES)))
-    except NotFound:  # swept by retention between the listing and the reading
-        return None
-    except pl.exceptions.PolarsError as error:
-        raise MalformedArtifact(f"{store.uri(key)} is no Parquet of captured rows: {error}; restore or remove it") from error
+def _read(store: Store, key: str) -> pl.DataFrame:
+    rows = pl.read_parquet(io.BytesIO(store.get(key, max_bytes=MAX_FILE_BYTES)))
+    if lacking := [name for name in _KEYS if name not in rows.columns]:
+        raise MalformedArtifact(f"it has no column {lacking[0]}")
+    return rows
 
 
 def _days(start: datetime, end: datetime) -> Iterator[datetime]:
-    day = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     while day < end:
         yield day
         day += timedelta(days=1)

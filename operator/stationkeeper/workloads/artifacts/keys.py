@@ -72,6 +72,11 @@ def profile(digest: str, slot: datetime, pod: str, number: int) -> str:
     return f"{profile_day(digest, slot)}{slot_name(slot)}-{pod}-{number}.profile"
 
 
+def sample(digest: str) -> str:
+    """Rows of the training of a revision, for checks of rows."""
+    return f"samples/{hexadecimal(digest)}.parquet"
+
+
 def checks(policy_uid: str, policy_digest: str, revision_digest: str) -> str:
     """Prefix of the reports of one policy, as it reads now, on one revision."""
     return f"checks/{policy_uid}/{hexadecimal(policy_digest)[:12]}/{hexadecimal(revision_digest)[:12]}/"

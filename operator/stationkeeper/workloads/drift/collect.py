@@ -1,8 +1,11 @@
 """The profiles of a window from the store, merged; and the reference that they were counted with."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from stationkeeper.api.manifest import FILE_REFERENCE, Manifest
@@ -48,14 +51,40 @@ class Collector:
         self._empty = Profile.empty(reference)
         self._day = lru_cache(maxsize=None)(self._list_day)
 
+    def empty(self) -> Profile:
+        """The profile of no rows."""
+        return self._empty.fresh()
+
     def collect(self, window: Window) -> Profile | None:
         """The merged profiles of the flush intervals that begin in the window; None when there are none.
 
         Raises:
             UnreadableProfiles: when one is damaged or of another revision, with the others' names too.
         """
-        found = [key for day in window.days() for start, key in self._day(day) if start in window]
-        total, damaged = self._empty.fresh(), []
+        found = [key for _, key in self._slots(window)]
+        return self._merged(found) if found else None
+
+    def first(self, window: Window, rows: int) -> tuple[Profile, datetime]:
+        """The first flush intervals of a window that hold so many rows together, and when the next one begins.
+
+        All of the window when it holds fewer.
+
+        Raises:
+            UnreadableProfiles: when one of them is damaged.
+        """
+        total = self.empty()
+        for start, slot in groupby(self._slots(window), key=itemgetter(0)):
+            if total.rows >= rows:
+                return total, start
+            total = total.merge(self._merged([key for _, key in slot]))
+        return total, window.end
+
+    def _slots(self, window: Window) -> Iterator[tuple[datetime, str]]:
+        for day in window.days():
+            yield from (slot for slot in self._day(day) if slot[0] in window)
+
+    def _merged(self, found: Sequence[str]) -> Profile:
+        total, damaged = self.empty(), []
         for key in found:
             try:
                 total = total.merge(self._empty.read(self._store.get(key, max_bytes=MAX_PROFILE_BYTES)))
@@ -68,7 +97,7 @@ class Collector:
                 f"{len(damaged)} of {len(found)} profiles cannot be read: {', '.join(damaged[:_NAMED])}{more}; "
                 "restore or remove them, and the report, to judge the window again"
             )
-        return total if found else None
+        return total
 
     def _list_day(self, day: datetime) -> list[tuple[datetime, str]]:
         entries = []
@@ -77,4 +106,4 @@ class Collector:
                 entries.append((keys.slot_start(info.key), info.key))
             except ValueError:
                 log.warning("%s is not named like a profile; it is ignored", self._store.uri(info.key))
-        return entries
+        return sorted(entries)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CELLS: Final = 1 << 16
+TAIL: Final = 6  # times that the outermost bins are halved
+FEWEST: Final = 20  # rows in a bin that was halved
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,6 +49,22 @@ def table(edges: Ints, top: int) -> NDArray[np.uint8]:
     return bins.astype(np.uint8)
 
 
+def borders(ranks: Ints) -> Floats:
+    """The lower border of the cells of ranks, standardised; that of the rank above a cell is its upper border."""
+    magnitude = np.where(ranks >= 0x8000, ranks - 0x8000, 0x8000 - ranks + 1)
+    words = np.clip(magnitude, 0, 0x7F80).astype(np.uint32) << 16
+    return np.where(ranks >= 0x8000, 1.0, -1.0) * words.view(np.float32).astype(np.float64)
+
+
+def means(low: Floats, high: Floats) -> Floats:
+    """Where the values between two borders lie: at the logarithmic mean, or half-way where zero is between them or near."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = high / low
+        logarithmic = (high - low) / np.log(ratio)
+    known = np.isfinite(logarithmic) & (ratio > 0) & (np.abs(ratio - 1) > 1e-3)
+    return np.where(known, logarithmic, low / 2 + high / 2)
+
+
 def center_and_scale(finite: Floats) -> tuple[float, float]:
     """Median and interquartile range; where that is 0 the standard deviation, and 1 for a constant."""
     if not finite.size:
@@ -60,8 +78,9 @@ def center_and_scale(finite: Floats) -> tuple[float, float]:
 def edges(ranks: Ints, bins: int) -> tuple[Ints, int]:
     """Edges of about `bins` bins of equal mass over the ranks of a sample, and its highest rank.
 
-    A cell that alone holds a bin's mass (a zero, a default, a rounded figure) gets a bin of its own, so at most twice as
-    many bins come out.
+    The outermost bins are halved outwards `TAIL` times, as far as `FEWEST` rows are in each: there the values lie far apart.
+    A cell that alone holds a bin's mass (a zero, a default, a whole number) gets a bin of its own, and the empty cells above
+    it another, so at most three times as many bins come out.
     """
     if not ranks.size:
         return np.empty(0, dtype=np.int64), 0
@@ -70,10 +89,14 @@ def edges(ranks: Ints, bins: int) -> tuple[Ints, int]:
     before = np.concatenate(([0], np.cumsum(mass[cells])[:-1]))
     share = ranks.size / bins
     heavy = mass[cells] >= share
-    starts = np.floor(before / share) > np.floor(np.concatenate(([-share], before[:-1])) / share)
+    tail = share / 2.0 ** np.arange(1, TAIL + 1)
+    tail = tail[tail >= FEWEST]
+    due = np.sort(np.concatenate((np.arange(bins) * share, tail, ranks.size - tail)))
+    starts = np.diff(np.searchsorted(due, before, side="right"), prepend=0) > 0
     starts |= heavy
     starts[1:] |= heavy[:-1]
-    return cells[starts].astype(np.int64), int(cells[-1])
+    closing = np.setdiff1d(cells[:-1][heavy[:-1]] + 1, cells)
+    return np.union1d(cells[starts], closing).astype(np.int64), int(cells[-1])
 
 
 def coarseness(values: Floats, ranks: Ints, bins: int) -> tuple[float, Floats]:

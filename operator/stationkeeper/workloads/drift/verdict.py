@@ -4,23 +4,20 @@ Three groups are judged apart, because they are answered apart: `data` (broken: 
 (drifted: retrain). Missing evidence is `InsufficientData`, never `Passed`.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-from stationkeeper.api.driftpolicy import ColumnCheck, DistributionCheck, DriftPolicySpec
+from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec
 from stationkeeper.api.model import Verdict
-from stationkeeper.api.report import ColumnResult, Violation
+from stationkeeper.api.report import ColumnResult, Histogram, Violation
 from stationkeeper.workloads.drift import schema
-from stationkeeper.workloads.drift.calibration import Group, calibrate, ordinary
+from stationkeeper.workloads.drift.columns import Check, judge_columns
+from stationkeeper.workloads.drift.histograms import histogram
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import AnyReference
-from stationkeeper.workloads.drift.statistics import Statistic, kolmogorov_smirnov, psi
 
-MIN_VALUES: Final = 30  # non-missing values on each side, for Kolmogorov-Smirnov
 _NAMED: Final = 5  # columns in a message
-_SHORT: Final = {"PSI": "PSI", "KolmogorovSmirnov": "KS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,7 @@ class Findings:
     drifted_share: float | None = None
     columns: list[ColumnResult] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
+    histograms: list[Histogram] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
@@ -59,17 +57,24 @@ class Findings:
         return "; ".join(dict.fromkeys([*first, *rest]))
 
 
-def judge(profile: Profile, policy: DriftPolicySpec) -> Findings:
-    """Judge a window's traffic against the reference that it was counted with."""
-    features, unknown = _feature_checks(profile, policy)
-    predictions = [(column, policy.predictions) for column in profile.layout.reference.predictions]
-    # One promise over all checks of the window: each distribution that is calibrated, and the completeness of each feature.
-    calibrated = sum(_threshold(column, check) is None for column, check in [*features, *predictions])
-    alpha = policy.false_alarm_rate / max(calibrated + len(profile.layout.reference.features), 1)
+def judge(profile: Profile, policy: DriftPolicySpec, *, importance: Mapping[str, float] = {}) -> Findings:
+    """Judge a window's traffic against the reference that it was counted with.
 
-    violations = schema.violations(profile, policy.schema_, alpha)
-    drift = [_compare(profile, "features", column, check, alpha) for column, check in features]
-    shift = [_compare(profile, "predictions", column, check, alpha) for column, check in predictions]
+    Args:
+        profile: the window.
+        policy: what is checked.
+        importance: share of the model's score that each feature carries; empty where the revision does not know it.
+    """
+    reference = profile.layout.reference
+    features, unknown = _feature_checks(reference.features, policy)
+    checks = features + [Check("predictions", column, policy.predictions) for column in reference.predictions]
+    # One promise over all checks of the window: each distribution that is calibrated, and the completeness of each feature.
+    calibrated = sum(check.given is None for check in checks)
+    violations = schema.violations(
+        profile, policy.schema_, policy.false_alarm_rate / max(calibrated + len(reference.features), 1)
+    )
+    results = judge_columns(profile, checks, policy.false_alarm_rate, len(reference.features), importance)
+    drift, shift = results[: len(features)], results[len(features) :]
     enough = profile.rows >= policy.min_samples
     share = _share(drift) if enough else None
     return Findings(
@@ -78,8 +83,9 @@ def judge(profile: Profile, policy: DriftPolicySpec) -> Findings:
         features=_features(drift, share, policy, unknown, profile) if enough or unknown else _too_few(profile, policy),
         predictions=_predictions(shift) if enough else _too_few(profile, policy),
         drifted_share=share,
-        columns=(drift + shift if enough else []) + unknown,
+        columns=(results if enough else []) + unknown,
         violations=violations if profile.rows + profile.refused_rows >= policy.min_samples else [],
+        histograms=[histogram(profile, check.group, check.column) for check in checks] if profile.rows else [],
     )
 
 
@@ -89,14 +95,12 @@ def unreadable(why: str) -> Findings:
     return Findings(rows=0, data=error, features=error, predictions=error)
 
 
-def _feature_checks(
-    profile: Profile, policy: DriftPolicySpec
-) -> tuple[list[tuple[AnyReference, DistributionCheck]], list[ColumnResult]]:
-    own: dict[str, ColumnCheck] = {check.name: check for check in policy.features.columns}
-    known = [column.name for column in profile.layout.reference.features]
+def _feature_checks(columns: Sequence[AnyReference], policy: DriftPolicySpec) -> tuple[list[Check], list[ColumnResult]]:
+    own = {check.name: check for check in policy.features.columns}
+    known = [column.name for column in columns]
     checks = [
-        (column, own.get(column.name, policy.features.default))
-        for column in profile.layout.reference.features
+        Check("features", column, own.get(column.name, policy.features.default))
+        for column in columns
         if not (column.name in own and own[column.name].ignore)
     ]
     return checks, [_unknown(check, known) for name, check in own.items() if name not in known]
@@ -110,46 +114,17 @@ def _unknown(check: ColumnCheck, known: Sequence[str]) -> ColumnResult:
     )  # fmt: skip
 
 
-def _threshold(column: AnyReference, check: DistributionCheck) -> float | None:
-    # Categories are compared by PSI: a threshold that was meant for Kolmogorov-Smirnov says nothing about it.
-    return check.threshold if check.test == "PSI" or column.kind == "numeric" else None
-
-
-def _compare(
-    profile: Profile, group: Literal["features", "predictions"], column: AnyReference, check: DistributionCheck, alpha: float
-) -> ColumnResult:
-    statistic = _statistic(profile, group, column, check)
-    given = _threshold(column, check)
-    verdict, message, limit = Verdict.INSUFFICIENT_DATA, f"{column.name} holds too few values to compare", given
-    if not math.isnan(statistic.value):
-        limit = given if given is not None else _calibrated(profile, group, column, statistic, alpha)
-        verdict = Verdict.BREACHED if statistic.value > limit else Verdict.PASSED
-        relation = ">" if verdict is Verdict.BREACHED else "<="
-        message = f"{column.name} ({_SHORT[statistic.name]} {statistic.value:.2g} {relation} {limit:.2g})"
-    return ColumnResult(
-        name=column.name, group=group, test=statistic.name, calibrated=given is None, verdict=verdict, message=message,
-        statistic=None if math.isnan(statistic.value) else statistic.value, threshold=limit,
-    )  # fmt: skip
-
-
-def _statistic(profile: Profile, group: Group, column: AnyReference, check: DistributionCheck) -> Statistic:
-    counts = profile.counts(group, column.name)
-    if check.test == "PSI" or column.kind == "categorical":
-        return psi(column.vector, counts, column.kind)
-    found = kolmogorov_smirnov(column.vector, counts)
-    if min(found.reference_size, found.current_size) < MIN_VALUES:
-        return Statistic(found.name, float("nan"), found.reference_size, found.current_size)
-    return found
-
-
-def _calibrated(profile: Profile, group: Group, column: AnyReference, statistic: Statistic, alpha: float) -> float:
-    variation = ordinary(profile.layout.reference.variation, group, column.name, profile.rows)
-    return calibrate(statistic, alpha, variation).value
+def _weights(results: Sequence[ColumnResult]) -> dict[str, float]:
+    """How much each feature counts: by its importance where the revision knows any, else alike."""
+    known = {r.name: max(r.importance or 0.0, 0.0) for r in results}
+    return known if any(known.values()) else dict.fromkeys(known, 1.0)
 
 
 def _share(results: Sequence[ColumnResult]) -> float | None:
-    compared = [r for r in results if r.verdict is not Verdict.INSUFFICIENT_DATA]
-    return sum(r.verdict is Verdict.BREACHED for r in compared) / len(compared) if compared else None
+    """The drifted share of what could be compared."""
+    weights = _weights(results)
+    compared = sum(weights[r.name] for r in results if r.verdict is not Verdict.INSUFFICIENT_DATA)
+    return sum(weights[r.name] for r in results if r.verdict is Verdict.BREACHED) / compared if compared else None
 
 
 def _data(profile: Profile, policy: DriftPolicySpec, violations: Sequence[Violation]) -> GroupVerdict:
@@ -174,15 +149,17 @@ def _features(
         return GroupVerdict(Verdict.ERROR, "; ".join(u.message for u in unknown[:2]) + _more(len(unknown), 2))
     if share is None:
         return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"no feature could be compared over {profile.rows} rows")
+    weights, limit = _weights(results), policy.features.max_drifted_share
     drifted = _ranked(r for r in results if r.verdict is Verdict.BREACHED)
-    limit, open_ = policy.features.max_drifted_share, sum(r.verdict is Verdict.INSUFFICIENT_DATA for r in results)
-    message = f"{len(drifted)} of {len(results) - open_} features drifted"
+    open_ = [r for r in results if r.verdict is Verdict.INSUFFICIENT_DATA]
+    message = f"{len(drifted)} of {len(results) - len(open_)} features drifted"
     if drifted:
-        message += f": {', '.join(r.message for r in drifted[:_NAMED])}{_more(len(drifted))}"
+        carried = f" ({share:.0%} by importance)" if any(r.importance for r in results) else ""
+        message += f"{carried}: {', '.join(r.message for r in drifted[:_NAMED])}{_more(len(drifted))}"
     if drifted and share >= limit:
         return GroupVerdict(Verdict.BREACHED, message)
-    if (len(drifted) + open_) / len(results) >= limit and open_:
-        return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"{message}; {open_} hold too few values to compare")
+    if open_ and sum(weights[r.name] for r in (*drifted, *open_)) / sum(weights.values()) >= limit:
+        return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"{message}; {len(open_)} hold too few values to compare")
     return GroupVerdict(Verdict.PASSED, message)
 
 

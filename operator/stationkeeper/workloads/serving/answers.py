@@ -8,7 +8,6 @@ import orjson
 
 from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest, Task
-from stationkeeper.workloads.artifacts.columns import Array
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.serving.protocol import PREDICT, PREDICT_PROBA
 
@@ -76,21 +75,6 @@ def _class_value(name: str, kind: str) -> str | int | bool:
     if kind == "integer":
         return int(name)
     return name.lower() == "true" if kind == "boolean" else name
-
-
-def watched(manifest: Manifest, answers: Predictions) -> dict[str, Array]:
-    """The outputs that profiles and captured rows keep: `prediction`, or `label` and, of binary models, `probability`.
-
-    The names and the choice of the positive class are those with which training made the reference profile.
-    """
-    if answers.values is not None:
-        return {"prediction": answers.values}
-    assert answers.labels is not None
-    found: dict[str, Array] = {"label": answers.labels}
-    if manifest.task is Task.BINARY and answers.probabilities is not None:
-        positive = manifest.positive_label or manifest.classes[-1]
-        found["probability"] = answers.probabilities[:, manifest.classes.index(positive)]
-    return found
 
 
 def error(message: str) -> bytes:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from stationkeeper.workloads.artifacts.outputs import kept
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.serving import answers
 from stationkeeper.workloads.serving.metrics import Metrics
@@ -103,7 +104,7 @@ class Inference:
         self, served: Served, request: InferRequest, request_id: str, arrived: float, predictions: Predictions, size: int
     ) -> None:
         if recorder := self._state.recorder:
-            outputs = answers.watched(served.manifest, predictions)
+            outputs = kept(served.manifest, predictions)
             recorder.answered(request_id, arrived, request.columns, outputs, request.extra, size)
 
     def _acceptable(self, headers: Headers) -> Served:

@@ -9,68 +9,17 @@ from typing import Any
 import pytest
 
 from stationkeeper.api.base import canonical_json, parse_duration, sha256
-from stationkeeper.api.jobs import CheckConfig
-from stationkeeper.api.manifest import FILE_REFERENCE, FileRef
 from stationkeeper.api.meta import EXIT_INVALID, EXIT_TRANSIENT
-from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.artifacts import keys
-from stationkeeper.workloads.artifacts.blobs import put_blob
 from stationkeeper.workloads.artifacts.errors import StoreUnavailable
+from stationkeeper.workloads.checks.summary import MAX_BYTES
 from stationkeeper.workloads.drift.windows import Window, closed
 from stationkeeper.workloads.jobs import check_drift
 from stationkeeper.workloads.jobs._run import failure
-from stationkeeper.workloads.jobs.check_drift import MAX_PER_RUN, MAX_SUMMARY_BYTES, check
+from stationkeeper.workloads.jobs.check_drift import MAX_PER_RUN, check
 from tests.support.memory_store import MemoryStore
+from tests.unit.workloads.checks.world import HEALTHY, HOUR, NOON, REFERENCE, SHIFTED, capture, prepared, reports, told
 from tests.unit.workloads.drift import helpers
-
-REFERENCE = helpers.reference(5_000)
-NOON = datetime(2013, 4, 1, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-HEALTHY = helpers.profile(REFERENCE, 600).encode()
-SHIFTED = helpers.profile(REFERENCE, 600, shift=2.0, shares=(0.1, 0.2, 0.3, 0.4)).encode()
-
-
-def manifest(reference: FileRef | None) -> dict[str, Any]:
-    files = {FILE_REFERENCE: reference.wire()} if reference else {}
-    return {
-        "schemaVersion": 1, "model": "ml/flights", "modelUid": "u", "number": 1, "cause": "Initial", "episode": "e", "attempt": 1,
-        "templateDigest": "sha256:" + "0" * 64, "trainedAt": "2013-04-01T00:00:00Z", "estimator": "x", "seed": 1, "task": "binary",
-        "features": [], "target": "late", "format": "onnx", "files": files,
-        "data": {"uri": "s3://models/x", "objects": 1, "digest": "sha256:" + "0" * 64, "rows": 1},
-        "evaluation": {"holdoutRows": 1, "metrics": {}, "gates": [], "refit": "None"},
-    }  # fmt: skip
-
-
-def prepared(with_reference: bool = True) -> tuple[MemoryStore, CheckConfig]:
-    store = MemoryStore()
-    data = canonical_json(manifest(put_blob(store, REFERENCE.encode()) if with_reference else None))
-    digest = sha256(data)
-    store.create(keys.manifest(digest), data)
-    config = CheckConfig.model_validate(
-        {
-            "model": {"namespace": "ml", "name": "flights", "uid": "u"},
-            "storage": {"uri": "s3://models/flights", "secretName": "s3"},
-            "policy": "watch", "policyUid": "p-1", "policyDigest": "sha256:" + "a" * 64,
-            "policySpec": helpers.policy().wire(),
-            "revision": {"number": 1, "digest": digest},
-            "since": NOON,
-        }
-    )  # fmt: skip
-    return store, config
-
-
-def capture(store: MemoryStore, config: CheckConfig, slot: datetime, data: bytes = HEALTHY, pod: str = "pod-a") -> str:
-    key = keys.profile(config.revision.digest, slot, pod, 0)
-    store.put(key, data)
-    return key
-
-
-def reports(store: MemoryStore) -> dict[str, DriftReport]:
-    return {k: DriftReport.model_validate_json(v) for k, v in store.objects.items() if k.startswith("checks/")}
-
-
-def told(store: MemoryStore, config: CheckConfig, now: datetime) -> list[tuple[str, str, int]]:
-    return [(f"{w.start:%H:%M}", w.features.value, w.rows) for w in check(config, store, now).windows]
 
 
 def test_windows_are_judged_once_and_running_again_repeats_them() -> None:
@@ -105,8 +54,8 @@ def test_the_report_says_everything_and_reads_back() -> None:
         600,
         5_000,
     )
-    assert report.message.startswith("2 of 4 features drifted: ")
-    assert report.drifted_share == 0.5
+    assert report.message.startswith("2 of 4 features drifted (80% by importance): ")
+    assert report.drifted_share == pytest.approx(0.8)  # temp and carrier, by importance
     assert {c.name for c in report.columns} == {"temp", "distance", "carrier", "holiday", "probability", "label"}
 
 
@@ -177,7 +126,7 @@ def test_the_summary_fits_whatever_the_messages() -> None:
     for hour in range(12):
         capture(store, config, NOON + hour * HOUR)
     summary = check(config, store, NOON + 12 * HOUR + timedelta(minutes=3))
-    assert len(summary.encode()) <= MAX_SUMMARY_BYTES
+    assert len(summary.encode()) <= MAX_BYTES
     assert summary.windows[-1].start == NOON + 11 * HOUR
     assert len(summary.windows) >= 5
 

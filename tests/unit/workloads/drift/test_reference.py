@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stationkeeper.api.base import canonical_json
 from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.artifacts.columns import ColumnError
-from stationkeeper.workloads.drift.reference import MAX_CATEGORIES, RARE, CategoricalReference, NumericReference, build_reference
+from stationkeeper.workloads.drift.bins import MAX_CATEGORIES, RARE
+from stationkeeper.workloads.drift.reference import CategoricalReference, NumericReference, ReferenceProfile, build_reference
 from tests.unit.workloads.drift import helpers
 
 RNG = np.random.default_rng(5)
@@ -126,7 +128,40 @@ def test_variation_is_measured_in_blocks_of_time_whatever_the_order_of_rows() ->
     times = np.arange(20_000).astype("datetime64[m]")
     shuffled = RNG.permutation(20_000)
     made = build_reference(helpers.frame(data)[shuffled], helpers.FEATURES, {}, timestamps=times[shuffled])
-    assert [v.size for v in made.variation] == [125, 250, 500, 1_000]
+    assert [v.size for v in made.variation] == [125, 250, 500, 1_000, 1_250, 1_666, 2_500, 3_333]
     block = made.variation[2].features
-    assert block["temp"].psi.maximum > 20 * block["distance"].psi.maximum
-    assert block["carrier"].ks is None
+    assert block["temp"].spreads["PSI"].level > 0.5
+    assert set(block["temp"].spreads) == {
+        "PSI",
+        "KolmogorovSmirnov",
+        "Wasserstein",
+        "JensenShannon",
+        "Hellinger",
+        "TotalVariation",
+    }
+    # What is drawn independently shows next to nothing beyond sampling noise.
+    assert all(spread.level + spread.scale < 0.02 for spread in block["distance"].spreads.values())
+    assert not {"KolmogorovSmirnov", "Wasserstein"} & set(block["carrier"].spreads)
+
+
+def test_a_profile_of_an_earlier_build_is_read_without_its_variation() -> None:
+    made = helpers.reference(2_000)
+    old = {"size": 125, "features": {"temp": {"psi": {"median": 0.1, "maximum": 0.2}, "ks": None, "missing_rise": 0.3}}}
+    data = canonical_json({**made.wire(), "variation": [old]})
+    (variation,) = ReferenceProfile.decode(data).variation
+    assert variation.features["temp"].spreads == {}
+
+
+def test_the_tails_have_bins_of_their_own_as_far_as_rows_are_enough() -> None:
+    counts = np.array(numeric(RNG.normal(size=20_000)).counts)
+    assert len(counts) == 64 + 2 * 3
+    assert counts[:4].tolist() == pytest.approx([39, 39, 78, 156], abs=12)
+    assert counts.min() >= 20
+    assert len(numeric(RNG.normal(size=500)).counts) == pytest.approx(64, abs=2)
+
+
+def test_between_whole_numbers_are_bins_that_hold_nothing() -> None:
+    column = numeric(np.repeat(np.arange(5.0), 100))
+    assert column.counts == [100, 0] * 4 + [100]
+    assert column.index(np.array([0.0, 0.5, 4.0])).tolist() == [1, 2, 9]
+    assert np.diff(column.points[1:-1:2]).tolist() == pytest.approx([0.5] * 4, rel=0.02)  # in quartile distances

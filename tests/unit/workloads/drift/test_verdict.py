@@ -129,6 +129,49 @@ def test_healthy_windows_alarm_no_more_often_than_promised(rows: int) -> None:
     assert alarms <= promise * windows + 3 * np.sqrt(promise * windows)
 
 
+def test_a_share_of_the_features_is_counted_by_their_importance() -> None:
+    drifted = window(shift=1.0)  # temp alone
+    heavy = judge(drifted, helpers.policy(), importance={"temp": 0.6, "distance": 0.2, "carrier": 0.2, "holiday": 0.0})
+    assert (heavy.features.verdict, heavy.drifted_share) == (BREACHED, pytest.approx(0.6))
+    assert heavy.message.startswith("1 of 4 features drifted (60% by importance): temp (PSI")
+    assert {c.name: c.importance for c in heavy.columns if c.group == "features"}["temp"] == 0.6
+    light = judge(drifted, helpers.policy(), importance={"temp": 0.1, "distance": 0.9})
+    assert (light.features.verdict, light.drifted_share) == (PASSED, pytest.approx(0.1))
+    assert judge(drifted, helpers.policy()).drifted_share == 0.25
+
+
+def test_a_feature_that_carries_the_score_and_cannot_be_compared_is_no_pass() -> None:
+    spec = helpers.policy(features={"default": {"test": "KolmogorovSmirnov"}}, schema={"maxMissingIncrease": 1})
+    found = judge(window(missing=1.0), spec, importance={"temp": 1.0})
+    assert found.features.verdict == INSUFFICIENT
+
+
+def test_every_part_of_a_calibrated_threshold_is_told_and_of_a_given_one_none() -> None:
+    spec = helpers.policy(features={"columns": [{"name": "temp", "threshold": 0.4}, {"name": "distance", "minEffect": 0.9}]})
+    by_name = {c.name: c for c in judge(window(shift=0.3), spec).columns}
+    assert (by_name["temp"].threshold, by_name["temp"].parts, by_name["temp"].calibrated) == (0.4, None, False)
+    parts = by_name["distance"].parts
+    assert parts is not None
+    assert (by_name["distance"].threshold, parts.effect, parts.variation) == (0.9, 0.9, 0.0)
+    assert 0 < parts.noise < 0.05
+    assert by_name["temp"].p_value is not None
+    assert by_name["temp"].p_value < 1e-6 < 0.01 < (by_name["distance"].p_value or 0)
+
+
+def test_the_more_columns_drift_the_less_each_must_prove() -> None:
+    def limit(name: str, **more: Any) -> float:
+        found = judge(window(5_000, **more), helpers.policy(features={"default": {"minEffect": 0}}))
+        return next(c.threshold or 0.0 for c in found.columns if c.name == name)
+
+    assert limit("holiday", shift=1.0, shares=(0.1, 0.2, 0.3, 0.4)) < limit("holiday", shift=1.0) == limit("holiday")
+
+
+def test_an_effect_that_was_meant_for_another_test_is_not_taken_for_psi() -> None:
+    spec = helpers.policy(features={"default": {"test": "KolmogorovSmirnov", "minEffect": 0.5}})
+    by_name = {c.name: c for c in judge(window(), spec).columns}
+    assert (by_name["temp"].threshold, by_name["carrier"].threshold) == (0.5, pytest.approx(0.02, rel=0.5))
+
+
 def test_planted_shifts_are_found() -> None:
     spec = helpers.policy(features={"maxDriftedShare": 0.25})
     found = [judge(helpers.profile(REFERENCE, 500, seed, shift=0.5), spec) for seed in range(40)]

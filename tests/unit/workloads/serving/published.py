@@ -28,9 +28,9 @@ from stationkeeper.workloads.artifacts.blobs import put_blob
 from stationkeeper.workloads.artifacts.columns import from_frame, model_input
 from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.manifests import publish_manifest
+from stationkeeper.workloads.artifacts.outputs import watched
 from stationkeeper.workloads.artifacts.runtime import OnnxPredictor, SklearnPredictor, dump_skops
 from stationkeeper.workloads.drift.reference import build_reference
-from stationkeeper.workloads.serving.answers import watched
 from stationkeeper.workloads.training.convert import convert
 from stationkeeper.workloads.training.pipeline import build_pipeline, fit
 from tests.support.memory_store import MemoryStore

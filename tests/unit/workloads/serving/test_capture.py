@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreUnavailable
+from stationkeeper.workloads.artifacts.outputs import watched
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.serving import slots, uploads
-from stationkeeper.workloads.serving.answers import watched
 from stationkeeper.workloads.serving.buffer import Answered, Buffer, Refused
 from stationkeeper.workloads.serving.capture import Recording
 from stationkeeper.workloads.serving.loading import load

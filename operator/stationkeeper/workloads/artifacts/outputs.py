@@ -1,0 +1,44 @@
+"""The outputs of a model as named columns: what profiles count and captured rows keep."""
+
+from typing import Final
+
+from stationkeeper.api.manifest import Manifest, Task
+from stationkeeper.workloads.artifacts.columns import Array
+from stationkeeper.workloads.artifacts.runtime import Predictions
+
+LABEL: Final = "label"
+PROBABILITY: Final = "probability"  # of the positive class
+VALUE: Final = "prediction"  # of a regression
+MAX_CLASSES: Final = 64  # of more, captured rows keep no probabilities
+
+
+def positive(manifest: Manifest) -> str:
+    """The class that counts as positive in a binary task."""
+    return manifest.positive_label or manifest.classes[-1]
+
+
+def probability_of(label: str) -> str:
+    """The column with the probability of one class of many."""
+    return f"{PROBABILITY}.{label}"
+
+
+def watched(manifest: Manifest, answers: Predictions) -> dict[str, Array]:
+    """The outputs whose distribution drift checks watch: `prediction`, or `label` and, of binary models, `probability`.
+
+    Training makes the reference profile of them and serving counts them, so both agree on names and the positive class.
+    """
+    if answers.values is not None:
+        return {VALUE: answers.values}
+    assert answers.labels is not None
+    found: dict[str, Array] = {LABEL: answers.labels}
+    if manifest.task is Task.BINARY and answers.probabilities is not None:
+        found[PROBABILITY] = answers.probabilities[:, manifest.classes.index(positive(manifest))]
+    return found
+
+
+def kept(manifest: Manifest, answers: Predictions) -> dict[str, Array]:
+    """The outputs that captured rows keep: those that are watched and, of models of at most 64 classes, every probability."""
+    found = watched(manifest, answers)
+    if manifest.task is Task.MULTICLASS and answers.probabilities is not None and len(manifest.classes) <= MAX_CLASSES:
+        found |= {probability_of(name): answers.probabilities[:, i] for i, name in enumerate(manifest.classes)}
+    return found

@@ -1,0 +1,129 @@
+"""What profiles, rows and labels said of one window, put together into the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.model import Verdict
+from stationkeeper.api.report import DriftReport, QualityPoint, QualityResult
+from stationkeeper.workloads.drift.rowchecks import RowFindings
+from stationkeeper.workloads.drift.schema import united
+from stationkeeper.workloads.drift.segments import most
+from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict
+from stationkeeper.workloads.drift.windows import Window
+
+_NAMED = 3  # segments or violations in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked by whom: the identities in a report."""
+
+    model: str  # namespace/name
+    policy: str
+    policy_uid: str
+    policy_digest: str
+    revision: int
+    revision_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that was found in one window."""
+
+    counts: Findings
+    rows: RowFindings = field(default_factory=RowFindings)
+    quality: Sequence[QualityResult] = ()
+    history: Sequence[QualityPoint] = ()
+    notes: Sequence[str] = ()
+    answers: bool = True  # whether predictions were to be compared
+    watched: bool = True  # whether anything is done about it
+    reference_rows: int = 0
+    baseline: str = "the rows that the revision learned from"
+
+
+def counted(policy: DriftPolicySpec) -> DriftPolicySpec:
+    """The policy for what is counted: rows are looked at too, and the false-alarm rate is divided as `judge_rows` divides it."""
+    asked = policy.features.multivariate
+    parts = 1 + (len(asked.tests) if asked else 0) + most(policy.segments)
+    return policy.model_copy(update={"false_alarm_rate": policy.false_alarm_rate / parts})
+
+
+def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: Evidence, now: datetime) -> DriftReport:
+    """The report of one window. Rows add to what counts have shown; they never take anything back."""
+    rows = evidence.rows
+    found = replace(evidence.counts, data=_data(evidence), features=_features(evidence))
+    # A group that nobody asked for neither passes nor fails the whole.
+    whole = found if evidence.answers else replace(found, predictions=found.features)
+    return DriftReport(
+        model=subject.model,
+        policy=subject.policy,
+        policy_uid=subject.policy_uid,
+        policy_digest=subject.policy_digest,
+        revision=subject.revision,
+        revision_digest=subject.revision_digest,
+        start=window.start,
+        end=window.end,
+        created_at=now,
+        rows=found.rows,
+        reference_rows=evidence.reference_rows,
+        baseline=evidence.baseline,
+        verdict=whole.verdict,
+        data=found.data.verdict,
+        features=found.features.verdict,
+        predictions=found.predictions.verdict,
+        drifted_share=found.drifted_share,
+        message=whole.message,
+        action=_action(policy, found) if evidence.watched else "",
+        columns=found.columns,
+        histograms=found.histograms,
+        violations=united(found.violations, rows.violations),
+        multivariate=rows.multivariate,
+        segments=rows.segments,
+        quality=list(evidence.quality),
+        history=list(evidence.history),
+        notes=[*rows.notes, *evidence.notes][:32],
+    )
+
+
+def _data(evidence: Evidence) -> GroupVerdict:
+    counted, broken = evidence.counts.data, evidence.rows.violations
+    if not broken or counted.verdict in (Verdict.BREACHED, Verdict.ERROR):
+        return counted
+    named = ", ".join(f"{v.column} {v.observed} ({v.type})" for v in broken[:_NAMED])
+    more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    return GroupVerdict(Verdict.BREACHED, f"broken data: {named}{more}")
+
+
+def _features(evidence: Evidence) -> GroupVerdict:
+    """Columns, all columns together, and segments: a breach of any is a drift of the features."""
+    counted = evidence.counts.features
+    together = [m.message for m in evidence.rows.multivariate if m.verdict is Verdict.BREACHED]
+    parts = [f"{s.column} = {s.value}: {s.message}" for s in evidence.rows.segments if s.verdict is Verdict.BREACHED]
+    if counted.verdict is Verdict.ERROR or not (together or parts):
+        return counted
+    told = [counted.message, *together, *parts[:_NAMED]]
+    if len(parts) > _NAMED:
+        told.append(f"{len(parts) - _NAMED} more segments drifted")
+    return GroupVerdict(Verdict.BREACHED, "; ".join(told))
+
+
+def _action(policy: DriftPolicySpec, found: Findings) -> str:
+    data, features, predictions = (g.verdict is Verdict.BREACHED for g in (found.data, found.features, found.predictions))
+    if data and policy.schema_.action == "Block":
+        return "The data is broken: automatic retraining is blocked until a window is whole again."
+    acting = [
+        name
+        for name, breached, own in (
+            ("features", features, policy.features.action),
+            ("predictions", predictions, policy.predictions.action),
+        )
+        if breached and (own or policy.action) == "Retrain"
+    ]
+    if acting:
+        asked = f"{policy.breach.windows} of {policy.breach.of}"
+        return f"A retraining is asked for when {asked} windows agree that the {' and the '.join(acting)} drifted."
+    if data or features or predictions:
+        return "The policy only tells."
+    return "Nothing is to be done."

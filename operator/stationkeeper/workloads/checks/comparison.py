@@ -1,0 +1,82 @@
+"""What the windows of a policy are compared with: the revision's own reference, or a stretch of its traffic."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from stationkeeper.api.base import format_time
+from stationkeeper.api.driftpolicy import Baseline, DriftPolicySpec
+from stationkeeper.workloads.artifacts.captured import read_captured
+from stationkeeper.workloads.artifacts.columns import ColumnError
+from stationkeeper.workloads.artifacts.errors import ArtifactError
+from stationkeeper.workloads.checks.revision import Kept, Revision
+from stationkeeper.workloads.drift.baseline import Chosen, choose, plain, rebased
+from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
+from stationkeeper.workloads.drift.components import fit_components
+from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.windows import Window
+
+MAX_ROWS: Final = 20_000  # of a baseline, that rows are compared with
+OWN: Final = "the rows that the revision learned from"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is compared with. `lacking` says why nothing can be compared, `wrong` whether that is an error."""
+
+    reference: ReferenceProfile
+    name: str = OWN
+    kept: Kept = field(default_factory=Kept)
+    chosen: Chosen | None = None
+    lacking: str = ""
+    wrong: bool = False
+
+    def withheld(self, window: Window) -> str:
+        """Why a window cannot be judged; empty where it can."""
+        if not self.lacking and self.chosen and self.chosen.covers(window):
+            return "the window is part of the baseline: compared with itself it would always pass"
+        return self.lacking
+
+
+def compared_with(
+    revision: Revision, policy: DriftPolicySpec, collector: Collector, since: datetime, now: datetime
+) -> Comparison:
+    """What a policy asks to compare with, as of now.
+
+    Raises:
+        StoreError: when the store fails.
+    """
+    rows = policy.features.multivariate is not None or bool(policy.segments)
+    if policy.baseline is None:
+        return Comparison(revision.reference, kept=revision.kept if rows else Kept())
+    return _with_baseline(revision, policy.baseline, collector, since, now, rows=rows)
+
+
+def _with_baseline(
+    revision: Revision, asked: Baseline, collector: Collector, since: datetime, now: datetime, *, rows: bool
+) -> Comparison:
+    try:
+        chosen = choose(collector, asked, since, now)
+    except UnreadableProfiles as error:
+        return Comparison(revision.reference, lacking=f"the baseline: {error}", wrong=True)
+    if chosen.lacking:
+        return Comparison(revision.reference, lacking=chosen.lacking)
+    stretch = chosen.stretch
+    return Comparison(
+        reference=rebased(revision.reference, chosen.profile),
+        name=f"the traffic from {format_time(stretch.start)} to {format_time(stretch.end)}",
+        kept=_captured(revision, stretch) if rows else Kept(),
+        chosen=chosen,
+    )
+
+
+def _captured(revision: Revision, stretch: Window) -> Kept:
+    """Rows of a baseline: they stand in for the sample of the training."""
+    try:
+        rows = read_captured(revision.store, revision.digest, stretch.start, stretch.end, max_rows=MAX_ROWS)
+        if rows is None:
+            return Kept(notes=("no rows of the baseline were captured: there are none to compare rows with",))
+        sample, arrived = plain(rows), rows["arrived_at"].dt.replace_time_zone(None).to_numpy()
+        return Kept(sample, fit_components(sample, revision.manifest.features, timestamps=arrived))
+    except (ArtifactError, ColumnError) as error:
+        return Kept(notes=(f"the rows of the baseline cannot be used: {error}",))

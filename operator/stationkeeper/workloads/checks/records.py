@@ -1,0 +1,84 @@
+"""Reports in the store: as JSON, written once, and as pages for people beside them.
+
+The page is written after the JSON, from the JSON: what a run that died left out the next one makes good.
+"""
+
+import logging
+from typing import Final
+
+from pydantic import ValidationError
+
+from stationkeeper.api.base import canonical_json
+from stationkeeper.api.report import DriftReport
+from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.errors import MalformedArtifact
+from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.drift.windows import Window
+from stationkeeper.workloads.report.page import page
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES: Final = 32 * 2**20
+_QUALITY: Final = "quality/"
+
+
+def page_key(key: str) -> str:
+    """The page beside a report."""
+    return f"{key.removesuffix('.json')}.html"
+
+
+class Records:
+    """The reports of one policy, as it reads now, on one revision."""
+
+    def __init__(self, store: Store, policy_uid: str, policy_digest: str, revision_digest: str) -> None:
+        self._store = store
+        self._of = (policy_uid, policy_digest, revision_digest)
+        self._known = {info.key for info in store.list(keys.checks(*self._of))}
+
+    def key(self, window: Window, *, quality: bool = False) -> str:
+        """Where the report of a window is; with `quality` the one on its labels."""
+        key = keys.check(*self._of, window.start, window.end)
+        folder, _, name = key.rpartition("/")
+        return f"{folder}/{_QUALITY}{name}" if quality else key
+
+    def has(self, key: str) -> bool:
+        """Whether a report was there when this run began."""
+        return key in self._known
+
+    def write(self, key: str, report: DriftReport) -> DriftReport:
+        """Write a report and its page. When another run was first, what it wrote stands and is returned.
+
+        Raises:
+            MalformedArtifact: when that cannot be read.
+        """
+        if not self._store.create(key, canonical_json(report.model_dump(mode="json", by_alias=True))):
+            report = self.read(key)
+        self._draw(key, report)
+        return report
+
+    def read(self, key: str) -> DriftReport:
+        """A report that is there; its page is drawn where it is missing.
+
+        Raises:
+            MalformedArtifact: when it is no report.
+        """
+        try:
+            report = DriftReport.model_validate_json(self._store.get(key, max_bytes=MAX_BYTES))
+        except ValidationError as error:
+            raise MalformedArtifact(f"{self._store.uri(key)} is no report that this version can read: {error}") from error
+        if page_key(key) not in self._known:
+            self._draw(key, report)
+        return report
+
+    def uri(self, key: str) -> str:
+        """The full address of a report or page."""
+        return self._store.uri(key)
+
+    def _draw(self, key: str, report: DriftReport) -> None:
+        try:
+            html = page(report).encode()
+        except Exception:  # a page is for people: no verdict waits for it
+            log.exception("the page of %s cannot be drawn", self._store.uri(key))
+            return
+        self._store.put(page_key(key), html)
+        self._known.add(page_key(key))

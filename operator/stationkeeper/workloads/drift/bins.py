@@ -1,0 +1,191 @@
+"""The reference of one column: its bins, and how often the rows that a revision learned from met each.
+
+Numeric columns are counted in about 64 bins of equal mass, categorical ones by their most frequent values. Values in fewer
+than `RARE` rows are not named.
+"""
+
+from collections import Counter
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from stationkeeper.api.base import Tolerant
+from stationkeeper.api.manifest import ColumnKind
+from stationkeeper.workloads.drift import grid
+from stationkeeper.workloads.drift.grid import Floats, Ints
+
+BINS: Final = 64
+MAX_BINS: Final = 3 * BINS + 2 * grid.TAIL
+MAX_CATEGORIES: Final = 254
+MAX_CATEGORY_LENGTH: Final = 128
+RARE: Final = 20  # rows; a rarer value could name a person, and the profile is never deleted
+
+Array = NDArray[Any]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class NumericReference(Tolerant):
+    """A numeric column or output. Bins in the order of `vector`: below, the bins, above, missing."""
+
+    kind: Literal["numeric"] = "numeric"
+    name: str
+    center: float
+    scale: Annotated[float, Field(gt=0)]
+    edges: Annotated[list[Annotated[int, Field(ge=0, lt=grid.CELLS + 1)]], Field(max_length=MAX_BINS)]  # ranks, ascending
+    top: int  # rank of the highest value
+    counts: list[Count]
+    missing: Count
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len(self.counts) != len(self.edges):
+            raise ValueError("as many counts as bins are needed")
+        if any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)) or (self.edges and self.top < self.edges[-1]):
+            raise ValueError("edges must ascend")
+        return self
+
+    @property
+    def bins(self) -> int:
+        """Length of `vector`."""
+        return len(self.edges) + 3
+
+    @property  # not kept: a copy with other counts would keep it too
+    def vector(self) -> Ints:
+        """The counts of the reference in the layout of a profile."""
+        return np.array([0, *self.counts, 0, self.missing], dtype=np.int64)
+
+    @cached_property
+    def table(self) -> NDArray[np.uint8]:
+        """Bin of each cell of the grid."""
+        return grid.table(np.array(self.edges, dtype=np.int64), self.top)
+
+    @cached_property
+    def cuts(self) -> Floats:
+        """The borders of the bins between below and above, one more than those; empty without a finite value."""
+        if self.minimum is None or self.maximum is None:
+            return np.empty(0)
+        ranks = np.array([*self.edges, self.top + 1], dtype=np.int64)
+        with np.errstate(over="ignore"):
+            return np.clip(self.center + self.scale * grid.borders(ranks), self.minimum, self.maximum)
+
+    @cached_property
+    def points(self) -> Floats:
+        """Where the values of each bin but the missing lie, in units of `scale` from the centre; out of range at the range's end.
+
+        Cells grow with the distance from the centre, so a wide bin holds most of its values near its inner border: its point
+        is the logarithmic mean of the borders.
+        """
+        if not self.cuts.size:
+            return self.cuts
+        z = self.cuts / self.scale - self.center / self.scale
+        return np.concatenate((z[:1], grid.means(z[:-1], z[1:]), z[-1:]))
+
+    def index(self, values: Array) -> Ints:
+        """Bin of each value; numbers, NaN for missing."""
+        return self.table.take(grid.codes(np.asarray(values, dtype=np.float64), self.center, 1 / self.scale)).astype(np.int64)
+
+
+class CategoricalReference(Tolerant):
+    """A categorical or boolean column or output. Bins in the order of `vector`: the categories, any other, missing."""
+
+    kind: Literal["categorical"] = "categorical"
+    name: str
+    categories: Annotated[list[str], Field(max_length=4096)]
+    counts: list[Count]
+    other: Count = 0
+    missing: Count = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len(self.counts) != len(self.categories) or len(set(self.categories)) != len(self.categories):
+            raise ValueError("each category needs one count")
+        return self
+
+    @property
+    def bins(self) -> int:
+        """Length of `vector`."""
+        return len(self.categories) + 2
+
+    @property  # not kept: a copy with other counts would keep it too
+    def vector(self) -> Ints:
+        """The counts of the reference in the layout of a profile."""
+        return np.array([*self.counts, self.other, self.missing], dtype=np.int64)
+
+    @property
+    def points(self) -> Floats:
+        """Categories lie nowhere."""
+        return np.empty(0)
+
+    @cached_property
+    def lookup(self) -> dict[Any, int]:
+        """Bin of each known value, None included."""
+        return {**{name: i for i, name in enumerate(self.categories)}, None: len(self.categories) + 1}
+
+    def index(self, values: Array) -> Ints:
+        """Bin of each value; strings, None for missing."""
+        lookup, other = self.lookup, len(self.categories)
+        return np.fromiter((lookup.get(v, other) for v in values.tolist()), dtype=np.int64, count=len(values))
+
+
+AnyReference = NumericReference | CategoricalReference
+Reference = Annotated[AnyReference, Field(discriminator="kind")]
+
+
+def column_reference(name: str, values: Array, kind: ColumnKind | None) -> AnyReference:
+    """Count the values of a column; without a kind numbers are numeric, all else categories that may be named."""
+    if kind is ColumnKind.NUMERIC or (kind is None and np.asarray(values).dtype.kind in "fiu"):
+        return _numeric(name, np.asarray(values, dtype=np.float64))
+    # Booleans and class labels name no person, however rare.
+    return _categorical(name, np.asarray(values, dtype=object), RARE if kind is ColumnKind.CATEGORICAL else 1)
+
+
+def _numeric(name: str, values: NDArray[np.float64]) -> NumericReference:
+    present = values[~np.isnan(values)]
+    finite = present[np.isfinite(present)]
+    center, scale = _fitting_grid(finite)
+    edges, top = grid.edges(grid.RANK[grid.codes(present, center, 1 / scale)], BINS)
+    table = grid.table(edges, top)
+    counts = np.bincount(table.take(grid.codes(present, center, 1 / scale)), minlength=len(edges) + 3)
+    return NumericReference(
+        name=name,
+        center=center,
+        scale=scale,
+        edges=edges.tolist(),
+        top=top,
+        counts=counts[1 : len(edges) + 1].tolist(),
+        missing=int(values.size - present.size),
+        minimum=float(finite.min()) if finite.size else None,
+        maximum=float(finite.max()) if finite.size else None,
+    )
+
+
+def _fitting_grid(finite: NDArray[np.float64]) -> tuple[float, float]:
+    """Centre and scale for which the bins hold what they should; two far clusters need the grid centred on one of them."""
+    best = grid.center_and_scale(finite)
+    if not finite.size:
+        return best
+    share, crowded = grid.coarseness(finite, grid.RANK[grid.codes(finite, best[0], 1 / best[1])], BINS)
+    if share:
+        other = grid.center_and_scale(crowded)
+        if grid.coarseness(finite, grid.RANK[grid.codes(finite, other[0], 1 / other[1])], BINS)[0] < share:
+            return other
+    return best
+
+
+def _categorical(name: str, values: Array, rare: int) -> CategoricalReference:
+    tally: Counter[Any] = Counter(values.tolist())
+    missing = tally.pop(None, 0)
+    named = [(str(v), n) for v, n in tally.items() if n >= rare and len(str(v)) <= MAX_CATEGORY_LENGTH]
+    kept = sorted(named, key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES]
+    return CategoricalReference(
+        name=name,
+        categories=[name for name, _ in kept],
+        counts=[count for _, count in kept],
+        other=len(values) - missing - sum(count for _, count in kept),
+        missing=missing,
+    )

@@ -1,0 +1,93 @@
+"""All that captured rows are looked at for: data quality by value, all columns together, segments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.manifest import Column
+from stationkeeper.api.report import MultivariateResult, SegmentResult, Violation
+from stationkeeper.workloads.drift import rowdata, segments
+from stationkeeper.workloads.drift.multivariate import Components, Samples, judge_multivariate, withheld
+from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.rowdata import Typed, typed
+from stationkeeper.workloads.drift.segments import judge_segments
+
+
+@dataclass(frozen=True, slots=True)
+class RowFindings:
+    """What the rows of one window said; `notes` tell what could not be checked, and why."""
+
+    violations: list[Violation] = field(default_factory=list)
+    multivariate: list[MultivariateResult] = field(default_factory=list)
+    segments: list[SegmentResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def judge_rows(
+    rows: pl.DataFrame,
+    reference: ReferenceProfile,
+    policy: DriftPolicySpec,
+    *,
+    sample: pl.DataFrame | None,
+    pca: Components | None,
+    seed: int,
+    features: Sequence[Column] = (),
+    importance: Mapping[str, float] = {},
+) -> RowFindings:
+    """Judge the rows of a window.
+
+    The tests of all columns together and the segments divide `policy.falseAlarmRate` between them; one more share is left for
+    the columns, which profiles judge.
+
+    Args:
+        rows: of the window, features by their plain names; other columns are ignored.
+        reference: what the revision's columns looked like.
+        policy: what is checked.
+        sample: rows of the reference, for the domain classifier and the segments; None where none are kept.
+        pca: of the revision; None where it has none.
+        seed: of everything that is drawn.
+        features: of the revision's manifest. They know which columns hold whole numbers; else the sample is asked.
+        importance: share of the model's score that each feature carries, where the revision knows it.
+    """
+    current, kept = typed(rows, reference), None if sample is None else typed(sample, reference)
+    notes = [f"{why}; it was not compared" for why in current.unread.values()]
+    if rows.height < policy.min_samples:
+        few = f"{rows.height} captured rows are fewer than the {policy.min_samples} of minSamples"
+        together = withheld(policy.features.multivariate, few, rows.height)
+        return RowFindings(multivariate=together, segments=segments.withheld(policy.segments, few), notes=[*notes, few])
+    alpha = policy.false_alarm_rate / max(len(reference.features), 1)
+    broken = rowdata.violations(current, reference, policy.schema_, alpha, _whole(features, kept))
+    shared = policy.model_copy(update={"false_alarm_rate": policy.false_alarm_rate / _parts(policy)})
+    return RowFindings(
+        violations=broken,
+        multivariate=_together(current, kept, shared, pca, seed),
+        segments=judge_segments(current.columns, None if kept is None else kept.columns, reference, shared, importance),
+        notes=notes,
+    )
+
+
+def _parts(policy: DriftPolicySpec) -> int:
+    """What shares the false-alarm rate: the columns, each test of all columns together, each segment."""
+    asked = policy.features.multivariate
+    return 1 + (len(asked.tests) if asked else 0) + segments.most(policy.segments)
+
+
+def _whole(features: Sequence[Column], kept: Typed | None) -> frozenset[str]:
+    if features or kept is None:
+        return frozenset(feature.name for feature in features if feature.integer)
+    return rowdata.whole_numbers(kept)
+
+
+def _together(
+    current: Typed, kept: Typed | None, policy: DriftPolicySpec, pca: Components | None, seed: int
+) -> list[MultivariateResult]:
+    check = policy.features.multivariate
+    if check is None:
+        return []
+    ignored = {column.name for column in policy.features.columns if column.ignore}
+    names = [name for name in current.columns if name not in ignored and (kept is None or name in kept.columns)]
+    before = None if kept is None else {name: kept.columns[name] for name in names}
+    samples = Samples({name: current.columns[name] for name in names}, before, seed)
+    return judge_multivariate(samples, check, pca, policy.false_alarm_rate)

@@ -1,0 +1,111 @@
+"""The tests by name. All have one interface: a column of the reference and counts of the same bins in, a `Statistic` out."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from stationkeeper.api.driftpolicy import Test
+from stationkeeper.workloads.drift.statistics import distances
+from stationkeeper.workloads.drift.statistics.binning import Binned, Counts, Floats, Kind, merging
+from stationkeeper.workloads.drift.statistics.distances import Shares
+
+Chance = Literal["chi-square", "Kolmogorov", "simulated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A test: its formula, what it is for, and how chance and effect are reckoned."""
+
+    short: str  # its name in a sentence
+    distance: Callable[[Shares], Floats]
+    chance: Chance  # the distribution under chance
+    effect: float  # what a shift by a seventh of a standard deviation gives
+    kinds: tuple[Kind, ...] = ("numeric", "categorical")
+    ordered: bool = False  # compares distribution functions: all bins in order, missing values left out
+    square: bool = False  # grows with the square of a shift, as its chance does
+    unit: float = 1.0  # what it (or its square) is of the chi-square distance, for samples that differ little
+
+
+MEASURES: Final[dict[Test, Measure]] = {
+    "PSI": Measure("PSI", distances.population_stability_index, "chi-square", 0.02, square=True),
+    "KolmogorovSmirnov": Measure("KS", distances.kolmogorov_smirnov, "Kolmogorov", 0.057, kinds=("numeric",), ordered=True),
+    "Wasserstein": Measure("Wasserstein", distances.wasserstein, "simulated", 0.143, kinds=("numeric",), ordered=True),
+    "JensenShannon": Measure("Jensen-Shannon", distances.jensen_shannon, "chi-square", 0.06, unit=1 / (8 * math.log(2))),
+    "Hellinger": Measure("Hellinger", distances.hellinger, "chi-square", 0.05, unit=1 / 8),
+    "ChiSquare": Measure("chi-square", distances.chi_square, "chi-square", 0.02, kinds=("categorical",), square=True),
+    "TotalVariation": Measure("total variation", distances.total_variation, "simulated", 0.057),
+    "LInfinity": Measure("L-infinity", distances.l_infinity, "simulated", 0.05, kinds=("categorical",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A statistic and what its distribution under chance depends on. NaN when a sample holds nothing to compare."""
+
+    name: Test
+    value: float
+    reference_size: int  # rows that were compared
+    current_size: int
+    shares: tuple[float, ...] = ()  # of the reference in the compared bins
+    points: tuple[float, ...] = ()  # where those bins lie, for distribution functions
+
+    @property
+    def measure(self) -> Measure:
+        """The test."""
+        return MEASURES[self.name]
+
+
+def fitting(test: Test, kind: Kind) -> Test:
+    """The test itself, or PSI where a column of this kind has no such statistic."""
+    return test if kind in MEASURES[test].kinds else "PSI"
+
+
+def compare(test: Test, column: Binned, current: Counts) -> Statistic:
+    """One statistic of a column.
+
+    Args:
+        test: a name that is `fitting` for the column's kind.
+        column: the reference.
+        current: counts of the other sample in the reference's bins, shape (bins,).
+    """
+    found = _shares(column, current[None, :], ordered=MEASURES[test].ordered)
+    if _incomparable(test, found):
+        return Statistic(test, float("nan"), found.reference_size, found.current_size)
+    value = float(MEASURES[test].distance(found)[0])
+    points = tuple(found.points.tolist()) if test == "Wasserstein" else ()
+    return Statistic(test, value, found.reference_size, found.current_size, tuple(found.p.tolist()), points)
+
+
+def compare_blocks(column: Binned, blocks: Counts) -> dict[Test, Floats]:
+    """Every test that fits a column, on each row of counts, all of one total: shape (blocks, bins) in, (blocks,) out, NaN as in
+    `compare`.
+    """
+    views = {ordered: _shares(column, blocks, ordered=ordered) for ordered in (False, True)}
+    return {
+        test: np.full(len(blocks), np.nan) if _incomparable(test, found) else measure.distance(found)
+        for test, measure in MEASURES.items()
+        if column.kind in measure.kinds and (found := views[measure.ordered])
+    }
+
+
+def _shares(column: Binned, blocks: Counts, *, ordered: bool) -> Shares:
+    reference, points = column.vector, np.empty(0)
+    if ordered:
+        reference, blocks = reference[:-1], blocks[:, :-1]
+    n, sizes = int(reference.sum()), blocks.sum(axis=1)
+    m = int(sizes.max(initial=0))
+    if n and ordered:
+        points = column.points / distances.deviation(reference / n, column.points) if column.points.size else points
+    elif n and m:
+        merged = merging(reference, min(n, m), column.kind)
+        reference, blocks = reference @ merged, blocks @ merged
+    with np.errstate(invalid="ignore"):
+        return Shares(reference / np.int64(n), blocks / sizes[:, None], n, m, points)
+
+
+def _incomparable(test: Test, found: Shares) -> bool:
+    # Without one finite value the reference lies nowhere: no distance to it can be told.
+    return not (found.reference_size and found.current_size) or (test == "Wasserstein" and not found.points.size)
