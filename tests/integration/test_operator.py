@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from stationkeeper.api.model import TrainingOutcome
-from stationkeeper.api.summary import TrainingSummary
 from tests.integration.conftest import Cluster, Operator
-from tests.support import world
+from tests.support import kubelet, world
 
 pytestmark = pytest.mark.integration
 Object = dict[str, Any]
@@ -22,32 +20,12 @@ def job(cluster: Cluster, namespace: str) -> Object:
     return cluster.wait("a training Job", lambda: cluster.list("jobs", namespace))[0]
 
 
-def finish(cluster: Cluster, namespace: str, text: str, outcome: TrainingOutcome = TrainingOutcome.PUBLISHED) -> None:
-    """Play the kubelet: the pod of the training Job ends with a summary."""
-    training = job(cluster, namespace)
-    name = training["metadata"]["name"]
-    pod = cluster.wait("its pod", lambda: [p for p in cluster.list("pods", namespace) if p["metadata"]["name"].startswith(name)])[
-        0
-    ]
+def finish(cluster: Cluster, namespace: str, text: str) -> None:
+    """Play the kubelet: the pod of the training Job ends with a published revision."""
+    name = job(cluster, namespace)["metadata"]["name"]
+    pods = cluster.wait("its pod", lambda: [p for p in cluster.list("pods", namespace) if p["metadata"]["name"].startswith(name)])
     episode = cluster.get("model", namespace, "flights")["status"]["episode"]
-    digest = world.digest(text)
-    summary = TrainingSummary(
-        episode=episode["id"],
-        attempt=episode["attempt"],
-        outcome=outcome,
-        reason=str(outcome),
-        message="as the test says",
-        finished_at=world.START,
-        digest=digest,
-        manifest_uri=f"s3://models/flights/manifests/{digest[7:]}.json",
-        revision=episode["revision"],
-        data_digest=world.digest("data"),
-        metrics={"roc_auc": 0.7},
-    )
-    ended = {"exitCode": 0, "reason": "Completed", "message": summary.encode().decode(), "startedAt": None, "finishedAt": None}
-    container = {"name": "evaluate-and-publish", "image": "x", "imageID": "x", "ready": False, "restartCount": 0}
-    status = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}
-    cluster.set_status("pod", namespace, pod["metadata"]["name"], status)
+    cluster.set_status("pod", namespace, pods[0]["metadata"]["name"], kubelet.published(episode, text))
 
 
 def make_ready(cluster: Cluster, namespace: str, number: int) -> None:

@@ -63,6 +63,14 @@ WindowLength = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}(m|h|d)$", max_len
 Cron = Annotated[str, Field(pattern=r"^[-0-9*/,?A-Za-z]+( [-0-9*/,?A-Za-z]+){4}$", max_length=100)]
 S3Uri = Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=/-]*)?$", max_length=512)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+ScorerName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_]*$",
+        max_length=64,
+        description="A scikit-learn scorer, greater is better: roc_auc, neg_log_loss, r2 ...",
+    ),
+]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 Time = Annotated[datetime, AfterValidator(_utc), PlainSerializer(format_time, return_type=str, when_used="json")]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, Time, Tolerant, WindowLength, rules
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, ScorerName, Time, Tolerant, WindowLength, rules
 from stationkeeper.api.conditions import Condition
 
 Test = Literal[
@@ -161,14 +161,7 @@ class QualityChecks(ApiModel):
         json_schema_extra=rules(("has(self.min) || has(self.maxDrop)", "quality needs min or maxDrop (or both)"))
     )
 
-    metric: Annotated[
-        str,
-        Field(
-            pattern=r"^[a-z][a-z0-9_]*$",
-            max_length=64,
-            description="A scikit-learn scorer, greater is better: roc_auc, neg_log_loss, r2 ...",
-        ),
-    ]
+    metric: ScorerName
     min: Annotated[float | None, Field(description="The score must be at least this.")] = None
     max_drop: Annotated[
         float | None,

@@ -105,7 +105,6 @@ FILE_ONNX = "model.onnx"
 FILE_SKOPS = "model.skops"
 FILE_REFERENCE = "reference.json"  # `workloads.drift` reference profile
 FILE_GOLDEN = "golden.json"  # golden rows and their predictions
-FILE_ESTIMATION = "estimation.json"  # `workloads.quality`: how probabilities on the holdout became true
 FILE_PCA = "pca.json"  # `workloads.drift`: principal components of the training rows; no row
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Digest, Duration, S3Uri, Time, Tolerant, rules
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Digest, Duration, S3Uri, ScorerName, Time, Tolerant, rules
 from stationkeeper.api.conditions import Condition
 
 
@@ -245,14 +245,7 @@ class Gate(ApiModel):
         json_schema_extra=rules(("has(self.min) || has(self.maxDrop)", "a gate needs min or maxDrop (or both)"))
     )
 
-    metric: Annotated[
-        str,
-        Field(
-            pattern=r"^[a-z][a-z0-9_]*$",
-            max_length=64,
-            description="A scikit-learn scorer, greater is better: roc_auc, neg_log_loss, r2 ...",
-        ),
-    ]
+    metric: ScorerName
     min: Annotated[float | None, Field(description="The score must be at least this.")] = None
     max_drop: Annotated[
         float | None,

@@ -11,6 +11,7 @@ from stationkeeper.control.kube.gateway import Gateway
 from stationkeeper.control.kube.kinds import kind_of
 from stationkeeper.control.kube.store import Store
 from stationkeeper.control.planning import Event, Plan, Ref
+from stationkeeper.control.planning.evidence import controlled_by
 
 logger = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -94,7 +95,7 @@ class Actor:
     async def _apply(self, key: Key, owner: Object, child: Object) -> bool:
         """Returns whether the object is another now."""
         known = self._known(child)
-        if child["kind"] == "Service" and (known is None or not _controlled(known, owner)):
+        if child["kind"] == "Service" and (known is None or not controlled_by(known, owner["metadata"]["uid"])):
             # Its name is the Model's own, so somebody else's may be there: it is never adopted.
             self._remember_foreign(key, owner, await self._gateway.get(kind_of(child), key.namespace, key.name))
             if key in self._foreign:
@@ -142,7 +143,7 @@ class Actor:
         return bool(_version(obj) != _version(live))
 
     def _remember_foreign(self, key: Key, model: Object, service: Object | None) -> None:
-        if service and not _controlled(service, model):
+        if service and not controlled_by(service, model["metadata"]["uid"]):
             self._foreign[key] = {"apiVersion": "v1", "kind": "Service", **service}
         else:
             self._foreign.pop(key, None)
@@ -150,11 +151,6 @@ class Actor:
 
 def _version(obj: Object) -> Any:
     return obj["metadata"].get("resourceVersion")
-
-
-def _controlled(obj: Object, owner: Object) -> bool:
-    uid = owner["metadata"].get("uid")
-    return any(ref.get("controller") and ref.get("uid") == uid for ref in obj["metadata"].get("ownerReferences") or [])
 
 
 def _brief(status: Object) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -128,7 +127,7 @@ def cloud_event(message: Message) -> dict[str, Any]:
         "source": f"/stationkeeper/namespaces/{message.namespace}/models/{message.model}",
         "type": f"dev.stationkeeper.model.{notice.reason}",
         "subject": f"{message.namespace}/{message.model}",
-        "time": _time(notice.at),
+        "time": format_time(notice.at),
         "datacontenttype": "application/json",
         "data": {"severity": notice.severity, "reason": notice.reason, "message": notice.message, "uid": message.uid},
     }
@@ -144,8 +143,4 @@ def alert(message: Message) -> dict[str, Any]:
         "severity": notice.severity.lower(),
     }
     annotations = {"summary": message.title, "description": notice.message}
-    return {"labels": labels, "annotations": annotations, "startsAt": _time(notice.at)}
-
-
-def _time(at: datetime) -> str:
-    return format_time(at)
+    return {"labels": labels, "annotations": annotations, "startsAt": format_time(notice.at)}

@@ -1,6 +1,6 @@
 """The outputs of a model as named columns: what profiles count and captured rows keep."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from stationkeeper.api.manifest import Manifest, Task
 from stationkeeper.workloads.artifacts.columns import Array
@@ -12,9 +12,25 @@ VALUE: Final = "prediction"  # of a regression
 MAX_CLASSES: Final = 64  # of more, captured rows keep no probabilities
 
 
-def positive(manifest: Manifest) -> str:
+class Answering(Protocol):
+    """What is known of a model's answers: its manifest, or the schema that becomes one."""
+
+    @property
+    def task(self) -> Task:
+        """See `Task`."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Class labels in the order of the probabilities."""
+
+    @property
+    def positive_label(self) -> str | None:
+        """The positive class, where one was named."""
+
+
+def positive(model: Answering) -> str:
     """The class that counts as positive in a binary task."""
-    return manifest.positive_label or manifest.classes[-1]
+    return model.positive_label or model.classes[-1]
 
 
 def probability_of(label: str) -> str:
@@ -22,7 +38,7 @@ def probability_of(label: str) -> str:
     return f"{PROBABILITY}.{label}"
 
 
-def watched(manifest: Manifest, answers: Predictions) -> dict[str, Array]:
+def watched(model: Answering, answers: Predictions) -> dict[str, Array]:
     """The outputs whose distribution drift checks watch: `prediction`, or `label` and, of binary models, `probability`.
 
     Training makes the reference profile of them and serving counts them, so both agree on names and the positive class.
@@ -31,8 +47,8 @@ def watched(manifest: Manifest, answers: Predictions) -> dict[str, Array]:
         return {VALUE: answers.values}
     assert answers.labels is not None
     found: dict[str, Array] = {LABEL: answers.labels}
-    if manifest.task is Task.BINARY and answers.probabilities is not None:
-        found[PROBABILITY] = answers.probabilities[:, manifest.classes.index(positive(manifest))]
+    if model.task is Task.BINARY and answers.probabilities is not None:
+        found[PROBABILITY] = answers.probabilities[:, model.classes.index(positive(model))]
     return found
 
 

@@ -9,7 +9,6 @@ from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import DriftReport, QualityPoint, QualityResult
 from stationkeeper.workloads.drift.rowchecks import RowFindings
 from stationkeeper.workloads.drift.schema import united
-from stationkeeper.workloads.drift.segments import most
 from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict
 from stationkeeper.workloads.drift.windows import Window
 
@@ -41,13 +40,6 @@ class Evidence:
     watched: bool = True  # whether anything is done about it
     reference_rows: int = 0
     baseline: str = "the rows that the revision learned from"
-
-
-def counted(policy: DriftPolicySpec) -> DriftPolicySpec:
-    """The policy for what is counted: rows are looked at too, and the false-alarm rate is divided as `judge_rows` divides it."""
-    asked = policy.features.multivariate
-    parts = 1 + (len(asked.tests) if asked else 0) + most(policy.segments)
-    return policy.model_copy(update={"false_alarm_rate": policy.false_alarm_rate / parts})
 
 
 def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: Evidence, now: datetime) -> DriftReport:

@@ -12,12 +12,12 @@ from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.artifacts.captured import read_captured
 from stationkeeper.workloads.artifacts.errors import StoreError
-from stationkeeper.workloads.checks.assemble import Evidence, Subject, counted, report
+from stationkeeper.workloads.checks.assemble import Evidence, Subject, report
 from stationkeeper.workloads.checks.comparison import Comparison
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.drift.baseline import against, plain
 from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.rowchecks import RowFindings, judge_rows
+from stationkeeper.workloads.drift.rowchecks import RowFindings, divided, judge_rows
 from stationkeeper.workloads.drift.verdict import judge, unreadable
 from stationkeeper.workloads.drift.windows import Window
 
@@ -63,7 +63,7 @@ class Checker:
         if self.comparison.chosen:
             profile = against(profile, reference)
         evidence = Evidence(
-            counts=judge(profile, counted(policy), importance=importance),
+            counts=judge(profile, divided(policy), importance=importance),
             rows=self._rows(window),
             reference_rows=reference.rows,
             baseline=self.comparison.name,

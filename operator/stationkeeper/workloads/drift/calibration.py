@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from stationkeeper.api.report import Threshold
-from stationkeeper.workloads.drift.chance import noise, normal_quantile
+from stationkeeper.workloads.drift.chance import noise
 from stationkeeper.workloads.drift.statistics import Statistic
 from stationkeeper.workloads.drift.variation import SIZES, ColumnVariation, Spread, Variation
 
@@ -88,10 +88,3 @@ def ordinary(variation: Sequence[Variation], group: Group, name: str, rows: int)
     tests = {test for column in fitting for test in column.spreads}
     spreads = {test: min((c.spreads.get(test, Spread()) for c in fitting), key=lambda s: s.bound(_RARE)) for test in tests}
     return ColumnVariation(spreads=spreads, missing_rise=fitting[-1].missing_rise)
-
-
-def share_increase_noise(reference: tuple[int, int], current: tuple[int, int], alpha: float) -> float:
-    """By how much a share may rise by chance, from (count, rows) of two samples: a one-sided score bound, pooled."""
-    (a, n), (b, m) = reference, current
-    pooled = (a + b + 1) / (n + m + 2)  # never 0 or 1
-    return normal_quantile(alpha) * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))

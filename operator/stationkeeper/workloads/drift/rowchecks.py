@@ -59,7 +59,7 @@ def judge_rows(
         return RowFindings(multivariate=together, segments=segments.withheld(policy.segments, few), notes=[*notes, few])
     alpha = policy.false_alarm_rate / max(len(reference.features), 1)
     broken = rowdata.violations(current, reference, policy.schema_, alpha, _whole(features, kept))
-    shared = policy.model_copy(update={"false_alarm_rate": policy.false_alarm_rate / _parts(policy)})
+    shared = divided(policy)
     return RowFindings(
         violations=broken,
         multivariate=_together(current, kept, shared, pca, seed),
@@ -68,10 +68,11 @@ def judge_rows(
     )
 
 
-def _parts(policy: DriftPolicySpec) -> int:
-    """What shares the false-alarm rate: the columns, each test of all columns together, each segment."""
+def divided(policy: DriftPolicySpec) -> DriftPolicySpec:
+    """The policy with its false-alarm rate divided among what shares it: the columns, each test of all columns, each segment."""
     asked = policy.features.multivariate
-    return 1 + (len(asked.tests) if asked else 0) + segments.most(policy.segments)
+    parts = 1 + (len(asked.tests) if asked else 0) + segments.most(policy.segments)
+    return policy.model_copy(update={"false_alarm_rate": policy.false_alarm_rate / parts})
 
 
 def _whole(features: Sequence[Column], kept: Typed | None) -> frozenset[str]:

@@ -31,6 +31,7 @@ from stationkeeper.workloads.artifacts.columns import ModelInput, from_frame, mo
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.manifests import publish_manifest
+from stationkeeper.workloads.artifacts.outputs import watched
 from stationkeeper.workloads.artifacts.runtime import OnnxPredictor, Predictions, SklearnPredictor, load_skops, predict_pipeline
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.drift.reference import build_reference
@@ -184,18 +185,6 @@ def _golden(config: TrainConfig, meaning: Schema, rows: pl.DataFrame, predictor:
     clear = golden_rows.clear_rows(predictor.predict(columns))
     columns = {name: column[clear] for name, column in columns.items()}
     return Golden.of(columns, predictor.predict(columns), PROBABILITY_TOLERANCE)
-
-
-def watched(meaning: Schema, answers: Predictions) -> dict[str, NDArray[Any]]:
-    """The predictions whose distribution drift checks watch, by the name of their column."""
-    if answers.values is not None:
-        return {"prediction": answers.values}
-    assert answers.labels is not None
-    found: dict[str, NDArray[Any]] = {"label": answers.labels}
-    if meaning.task is Task.BINARY and answers.probabilities is not None:
-        positive = meaning.positive_label or meaning.classes[-1]
-        found["probability"] = answers.probabilities[:, meaning.classes.index(positive)]
-    return found
 
 
 def _manifest(config: TrainConfig, meaning: Schema, data: DataRecord, record: EvaluationRecord | None, form: str) -> Manifest:

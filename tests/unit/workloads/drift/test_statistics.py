@@ -11,7 +11,7 @@ from scipy.spatial.distance import jensenshannon
 from stationkeeper.api.driftpolicy import Test
 from stationkeeper.api.manifest import ColumnKind
 from stationkeeper.workloads.drift.bins import NumericReference, column_reference
-from stationkeeper.workloads.drift.calibration import calibrate, level, limit, share_increase_noise
+from stationkeeper.workloads.drift.calibration import calibrate, level, limit
 from stationkeeper.workloads.drift.chance import chi_square_quantile, chi_square_tail, noise, normal_quantile, p_value
 from stationkeeper.workloads.drift.statistics import MEASURES, Statistic, compare, compare_blocks
 from stationkeeper.workloads.drift.statistics.binning import merging
@@ -223,15 +223,6 @@ def test_a_window_shares_its_false_alarms_by_benjamini_and_hochberg(p_values: li
     rate = level(0.01, 10, lambda alpha: sum(p <= alpha for p in p_values), 10)
     assert sum(p <= rate for p in p_values) == breaching == int(stats.false_discovery_control(p_values).__le__(0.01).sum())
     assert rate >= 0.001
-
-
-def test_the_rise_of_a_share_has_a_binomial_bound() -> None:
-    rng = np.random.default_rng(4)
-    before, now = rng.binomial(20_000, 0.1, 4_000), rng.binomial(500, 0.1, 4_000)
-    alarms = sum(
-        n / 500 - b / 20_000 > share_increase_noise((b, 20_000), (n, 500), 0.01) for b, n in zip(before, now, strict=True)
-    )
-    assert 10 < alarms < 70
 
 
 def test_blocks_without_a_value_are_no_evidence() -> None:

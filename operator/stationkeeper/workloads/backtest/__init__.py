@@ -1,1 +1,0 @@
-"""A policy replayed over history: which windows breach, what training along the way would have brought."""

@@ -1,1 +1,0 @@
-"""Quality on delayed labels, and its estimate before they come."""
