@@ -144,7 +144,6 @@ def test_it_says_what_it_waits_for_and_calls_it_no_fault(early):
     assert "ERROR" not in early.log
 
 
-@pytest.mark.xfail(strict=True, reason="each try says it again")
 def test_it_says_so_once(early):
     assert early.log.count("cannot list yet") == 1
 

@@ -9,9 +9,8 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
     episodes/<id>/<attempt>/outcome.json         how the attempt ended: a `summary.TrainingSummary`
     capture/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.parquet   captured rows
     profiles/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.profile  their counts, in the reference's bins
-    samples/<revision sha256 hex>.parquet        rows of the training, for checks of rows; may be deleted, as captured rows may
+    samples/<revision sha256 hex>.parquet        rows of the training, for checks of rows, where they are kept (nothing writes them yet)
     checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/<start>-<end>.json      drift reports; .html for people
-    checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/quality/<start>-<end>.json   quality on matured labels
 """
 
 from enum import StrEnum

@@ -46,13 +46,13 @@ def rollback(context: typer.Context, model: Name) -> None:
 
 
 def pause(context: typer.Context, model: Name) -> None:
-    """Hold a canary at its step. A fault still takes it back."""
+    """Hold a rollout where it is. A fault still takes it back."""
     Cluster(*context.obj).annotate(model, ANNOTATION_PAUSE, "paused")
     console.print(f"rollouts of {model} stay where they are; go on with: stationkeeper resume {model}")
 
 
 def resume(context: typer.Context, model: Name) -> None:
-    """Let a paused canary go on."""
+    """Let a paused rollout go on."""
     Cluster(*context.obj).annotate(model, ANNOTATION_PAUSE, None)
     console.print(f"rollouts of {model} go on")
 

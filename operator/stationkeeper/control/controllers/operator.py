@@ -112,14 +112,16 @@ class Operator:
 
     async def fill(self) -> None:
         """List every kind until all answer (the CRDs may come after the operator), and look at everything."""
-        delay = 1.0
+        delay, said = 1.0, ""
         while True:
             try:
                 await self.resync()
                 self.filled = True
                 return
             except ApiError as error:
-                logger.warning("cannot list yet: %s", error)
+                if str(error) != said:  # once, for it may last until somebody installs the CRDs
+                    logger.warning("cannot list yet: %s", error)
+                said = str(error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 10.0)
 

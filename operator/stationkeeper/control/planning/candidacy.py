@@ -150,13 +150,15 @@ class Candidacy:
     def _first_step(self) -> Progress:
         if self.draining:
             return Progress(RolloutState.STARTING, f"{self._name} waits until the last switch has drained")
+        if self._paused:
+            return Progress(RolloutState.PAUSED, f"{self._name} is ready and answers nobody yet")
         return self._step(0, self.now, "it begins to answer")
 
     def _held(self, step: int, since: datetime) -> Progress:
         """One look at a step: hold it, go on, or give up."""
         found, limits = self._analysed(), self._rules.analysis
         here = self._step(step, since, found.message)
-        if ANNOTATION_PAUSE in self._annotations:
+        if self._paused:
             return replace(here, state=RolloutState.PAUSED)
         if found.verdict == Verdict.INSUFFICIENT_DATA:
             if limits.without_evidence == "Rollback" and canary.expired(limits, since, self.now):
@@ -174,12 +176,19 @@ class Candidacy:
         return Progress(RolloutState.CANARY, message, step=step, since=since, analysis=analysis[:512])
 
     def _asked(self, proven: Progress) -> Progress:
-        """A proven candidate, once a person has approved it where the spec asks for one."""
+        """A proven candidate, unless a person holds it, and once one has approved it where the spec asks for that."""
+        if self._paused:
+            return replace(proven, state=RolloutState.PAUSED)
         approved = self._annotations.get(ANNOTATION_APPROVE) == self.record.digest
         if self.at_once or self._rules.approval == "Automatic" or approved:
             return proven
         ask = f"stationkeeper -n {self.fleet.owner.namespace} approve {self.fleet.owner.name}"
         return replace(proven, state=RolloutState.WAITING, message=f"{self._name} is proven and waits for: {ask}")
+
+    @property
+    def _paused(self) -> bool:
+        """A pin or a rollback is a later word than a pause."""
+        return ANNOTATION_PAUSE in self._annotations and not self.at_once
 
     @property
     def _annotations(self) -> dict[str, str]:

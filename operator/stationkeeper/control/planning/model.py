@@ -49,9 +49,9 @@ def plan_model(observed: Observed, now: datetime, settings: Settings) -> Plan:
         if owner.spec.training.schedule:
             cron.next_after(owner.spec.training.schedule, now)
     except ValidationError as error:
-        return _stalled(observed.model, status, _explain(error), now)
+        return _stalled(observed, status, Reason.INVALID_SPEC, _explain(error), now)
     except cron.InvalidCronError as error:
-        return _stalled(observed.model, status, f"spec.training.schedule: {error}", now)
+        return _stalled(observed, status, Reason.INVALID_SPEC, f"spec.training.schedule: {error}", now)
     return _Planner(observed, owner, status, now, settings).plan()
 
 
@@ -68,12 +68,17 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
-def _stalled(model: Object, status: ModelStatus, message: str, now: datetime) -> Plan:
-    generation = int(model["metadata"].get("generation") or 0)
-    claims = conditions.invalid(Reason.INVALID_SPEC, message, status.conditions)
+def _stalled(
+    observed: Observed, status: ModelStatus, reason: Reason, message: str, now: datetime, look_again: float | None = None
+) -> Plan:
+    """The plan of a Model that cannot be followed: its conditions say why, and what serves keeps serving."""
+    generation = int(observed.model["metadata"].get("generation") or 0)
+    claims = conditions.invalid(reason, message, status.conditions)
     settled = conditions.settle(claims, status.conditions, generation, now)
-    after = status.model_copy(update={"observed_generation": generation, "conditions": settled})
-    return Plan(status=after.wire(), events=tuple(conditions.events(settled, status.conditions)))
+    events = conditions.events(settled, status.conditions)
+    notices = outbox(status.notices, observed.delivered, events, bool(observed.model["spec"].get("notify")), now)
+    after = status.model_copy(update={"observed_generation": generation, "conditions": settled, "notices": notices})
+    return Plan(status=after.wire(), events=tuple(events), requeue_after=look_again)
 
 
 class _Planner:
@@ -92,7 +97,7 @@ class _Planner:
     def plan(self) -> Plan:
         conflict = self._name_conflict()
         if conflict:
-            return self._conflicted(conflict)
+            return _stalled(self.observed, self.status, Reason.NAME_CONFLICT, conflict, self.now, look_again=60)
         rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.now, self.settings)
         checks = self._checks(rollout)
         found = findings(self.policies, checks)
@@ -118,13 +123,6 @@ class _Planner:
                     "delete it, or give the Model another name"
                 )
         return None
-
-    def _conflicted(self, message: str) -> Plan:
-        generation = self._generation()
-        claims = conditions.invalid(Reason.NAME_CONFLICT, message, self.status.conditions)
-        settled = conditions.settle(claims, self.status.conditions, generation, self.now)
-        after = self.status.model_copy(update={"observed_generation": generation, "conditions": settled})
-        return Plan(status=after.wire(), events=tuple(conditions.events(settled, self.status.conditions)), requeue_after=60)
 
     def _generation(self) -> int:
         return int(self.observed.model["metadata"].get("generation") or 0)

@@ -91,7 +91,8 @@ class _Planner:
     def _settled(self, stable: ModelRevisionSpec | None, target: Target) -> Progress:
         if stable is None:
             return Progress(RolloutState.NOTHING_TO_SERVE, target.problem or "no revision to serve yet")
-        serves, trouble, ready = f"revision {stable.number} serves", self._trouble(stable), self.fleet.ready(stable)
+        serves, trouble = f"revision {stable.number} serves", self._trouble(stable)
+        ready = int(self._live(stable).get("readyReplicas") or 0)
         if trouble is None:
             return Progress(RolloutState.STABLE, f"{serves}{self._given_up(stable)}")
         if ready == 0:
@@ -130,7 +131,7 @@ class _Planner:
         apply = self._wanted(stable, candidacy, draining, progress)
         if stable:
             apply.append(model_service(self.fleet.owner, stable.number, shared=candidacy is not None and progress.shares))
-        live = ((self.fleet.deployment(stable) if stable else None) or {}).get("status") or {}
+        live = self._live(stable)
         looks = [draining, _LOOK_SECONDS if candidacy and progress.shares else None]
         return Rollout(
             state=state,
@@ -146,6 +147,11 @@ class _Planner:
             blocked=progress.blocked,
             problem=target.problem,
         )
+
+    def _live(self, stable: ModelRevisionSpec | None) -> Object:
+        """What the Deployment of the stable revision last said of itself."""
+        found: Object = ((self.fleet.deployment(stable) if stable else None) or {}).get("status") or {}
+        return found
 
     def _wanted(
         self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None, draining: float | None, progress: Progress

@@ -52,6 +52,6 @@ def choose(
         return Target(stable, problem=f"no other revision may serve: revision {stable.number} keeps serving")
     if stable is None or newest is None:
         return Target(newest)
-    if stable.digest in bad:
-        return Target(newest, at_once=True)
+    if stable.digest in bad:  # back to what has served at once; on to what has not, by its steps
+        return Target(newest, at_once=newest.number < stable.number)
     return Target(newest if newest.number > stable.number else stable)

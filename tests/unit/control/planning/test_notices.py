@@ -40,6 +40,16 @@ def test_what_was_heard_goes_and_the_rest_stays():
     assert [notice["reason"] for notice in plan.status["notices"]] == ["RevisionServing", "DriftDetected"]
 
 
+def test_a_spec_that_cannot_be_followed_is_told_too_and_what_was_heard_goes():
+    world = drifted()
+    heard = {notice["id"] for notice in world.model["status"]["notices"]}
+    world.model["spec"]["training"]["schedule"] = "61 * * * *"
+    world.edit("a minute that is none")
+    plan = plan_model(replace(world.observed(), delivered=frozenset(heard)), world.now, world.settings)
+    assert plan.status is not None
+    assert [(notice["severity"], notice["reason"]) for notice in plan.status["notices"]] == [("Warning", "InvalidSpec")]
+
+
 def test_without_receivers_nothing_is_kept():
     world = World(policies=(policy(),))
     world.serve_first()

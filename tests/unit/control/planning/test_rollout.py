@@ -222,6 +222,55 @@ def test_a_paused_canary_stays_but_still_fails():
     assert answering(world) == "1"
 
 
+@pytest.mark.parametrize("strategy", ["BlueGreen", "Canary"])
+def test_a_paused_rollout_takes_no_request_over_until_it_is_resumed(strategy):
+    world = candidate(strategy=strategy)
+    world.annotate(pause="not today")
+    world.ready(2)
+    later(world, hours=1)
+    assert (answering(world), world.condition("RolloutProgressing")["reason"]) == ("1", "Paused")
+    del world.model["metadata"]["annotations"]["stationkeeper.dev/pause"]
+    world.settle()
+    assert answering(world) == ("2" if strategy == "BlueGreen" else None)
+
+
+def test_a_pause_holds_a_canary_that_has_passed_every_step():
+    world = on_first_step(steps=[{"weight": 20, "hold": "1m"}])
+    world.answered(2, 300)
+    later(world, seconds=61)
+    world.annotate(pause="not today")
+    world.ready(2)
+    later(world, hours=1)
+    assert (answering(world), world.condition("RolloutProgressing")["reason"]) == (None, "Paused")
+
+
+def test_a_pin_is_a_later_word_than_a_pause():
+    world = candidate(strategy="BlueGreen")
+    world.annotate(pause="not today")
+    world.model["spec"]["revision"] = 2
+    world.edit("Git pins revision 2")
+    world.ready(2)
+    world.settle()
+    assert answering(world) == "2"
+
+
+def test_what_follows_a_rolled_back_only_revision_takes_its_steps():
+    world = World(policies=(policy(),))
+    world.model["spec"]["serving"] = {"replicas": 4, "rollout": CANARY}
+    world.serve_first()
+    world.annotate(rollback=digest("first"))
+    world.settle()
+    world.advance(hours=2)
+    world.annotate(retrain="mended")
+    world.settle()
+    world.publish("second")
+    world.settle()
+    assert replicas(world) == {"1": 4, "2": 1}
+    world.ready(2)
+    world.settle()
+    assert (answering(world), status(world)["candidate"]["step"]) == (None, 0)
+
+
 def test_a_pin_during_a_canary_takes_it_back_without_blame():
     world = on_first_step()
     world.model["spec"]["revision"] = 1
