@@ -30,8 +30,7 @@ def _run(args: argparse.Namespace) -> int:
         for name in args.names or [program for module in tools.MODULES for program in module.programs]:
             print(tools.tool(name), flush=True)
         return 0
-    # A cluster that the user named has a place of its own: its kubeconfig must not replace the local node's.
-    name = args.name or ("existing" if existing.wanted() else "stationkeeper")
+    name = args.name or "stationkeeper"
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", name):
         raise ClusterError(f"--name {name}: small letters, digits and dashes, as a node's name must be")
     directory = (args.dir or paths.cluster_directory(name)).resolve()

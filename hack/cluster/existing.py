@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from hack.cluster.paths import names_existing
 from hack.cluster.say import ClusterError, say
 from hack.cluster.tools import tool
 
@@ -13,7 +14,7 @@ OLDEST = (1, 31)
 
 def wanted() -> bool:
     """Whether the user named a cluster."""
-    return os.environ.get("USE_EXISTING_CLUSTER", "") not in ("", "0", "false")
+    return names_existing()
 
 
 def up(directory: Path) -> Path:
@@ -56,10 +57,12 @@ def load(archives: list[Path]) -> None:
         if os.environ.get("REGISTRY"):
             return
         raise ClusterError("say how images reach that cluster: IMAGE_LOAD='kind load image-archive', or REGISTRY=<host>/<path>")
+    # The command may be `python -m hack.cluster load --name ...`, for a node of ours: it must not come back here.
+    environment = {key: value for key, value in os.environ.items() if key != "USE_EXISTING_CLUSTER"}
     for archive in archives:
         say(f"loading {archive.name}: {command} {archive}")
         # By a shell, so that a pipe or a variable in it works; the path is an argument of its own, whatever is in it.
-        if subprocess.run(["sh", "-c", f'{command} "$1"', "sh", str(archive)], check=False).returncode:
+        if subprocess.run(["sh", "-c", f'{command} "$1"', "sh", str(archive)], env=environment, check=False).returncode:
             raise ClusterError(f"IMAGE_LOAD failed: {command} {archive}")
 
 

@@ -12,6 +12,11 @@ def cache() -> Path:
     return Path(base) / "stationkeeper"
 
 
+def names_existing() -> bool:
+    """Whether the user named a cluster of their own."""
+    return os.environ.get("USE_EXISTING_CLUSTER", "") not in ("", "0", "false")
+
+
 def cluster_directory(name: str) -> Path:
-    """State of the cluster of this name."""
-    return cache() / "clusters" / name
+    """State of the cluster of this name. One that the user named has a place apart: it must not replace a local node's kubeconfig."""
+    return cache() / "clusters" / (f"{name}.existing" if names_existing() else name)

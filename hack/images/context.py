@@ -23,10 +23,10 @@ PYTHON = "3.11"  # of the base image; wheels are chosen for it, not for this mac
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """Sixteen hex digits over names and contents of files (directories: all Python files below)."""
+    """Sixteen hex digits over names and contents of files (directories: all files below but compiled ones)."""
     value = hashlib.sha256()
     for path in paths:
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc") if path.is_dir() else [path]
         for file in files:
             value.update(str(file.relative_to(REPOSITORY)).encode())
             value.update(file.read_bytes())

@@ -31,6 +31,7 @@ class MemoryApi:
         self.events: list[tuple[str, Object]] = []
         self.before: Hook = lambda _request: None
         self.after: Hook = lambda _request: None
+        self.admit: Callable[[Object], None] = lambda _obj: None  # what it makes of what it is given
         self._versions, self._uids = itertools.count(1), itertools.count(1)
 
     async def send(
@@ -132,7 +133,8 @@ class MemoryApi:
         return self._keep(key, made, "MODIFIED")
 
     def _keep(self, key: Key, obj: Object, event: str) -> Object:
-        live = self.objects.get(key)
+        live, obj = self.objects.get(key), copy.deepcopy(obj)
+        self.admit(obj)
         if live == obj:
             return copy.deepcopy(live)  # what changes nothing makes no version
         if live and live.get("spec") != obj.get("spec"):

@@ -1,7 +1,7 @@
 """The operator's reconciler on an API server in memory; tests play the people, the controllers and the kubelet."""
 
 import copy
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from stationkeeper.control.controllers.events import Recorder
@@ -106,8 +106,3 @@ class Site:
         await self.look()
         await self.look(WATCH)
         self.watch()
-
-
-def started(at: datetime = world.START) -> datetime:
-    """When everything begins."""
-    return at

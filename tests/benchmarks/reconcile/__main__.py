@@ -106,9 +106,10 @@ def measure(options: argparse.Namespace, directory: Path) -> tuple[dict[str, lis
             cluster("-n", namespace, "wait", "--for=create", "serviceaccount/default", "--timeout=30s")
         plane.running.pop().stop()  # the controllers: what they do is played, so that they take no processor time
         for number in range(options.rounds):
-            say(f"round {number + 1} of {options.rounds}")
             for side, run in zip(SIDES, asyncio.run(both(plane, log, number, options)), strict=True):
                 found[side].append(run)
+            took = ", ".join(f"{side} {seconds(found[side][-1], 'all'):.1f} s" for side in SIDES)
+            say(f"round {number + 1} of {options.rounds}: {took}")
         say("a resync without changes")
         return found, resync(plane.kubeconfig, log, f"operator-{options.rounds - 1}", options)
 

@@ -130,7 +130,7 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 class _NoDiff(kopf.DiffBaseStorage):
-    """Kopf need not find out what has changed in an object: half of the operator's time went into it, and nobody asked."""
+    """Kopf need not find out what has changed in an object: a third of the operator's time went into it, and nobody asked."""
 
     def build(self, **_: Any) -> Any:
         return {}

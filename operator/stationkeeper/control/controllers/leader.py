@@ -73,7 +73,7 @@ class Leader:
             except (ApiError, TimeoutError) as error:
                 if self._now() >= deadline:
                     raise LeaseLostError(f"the Lease could not be renewed for {self._renew:.0f} s") from error
-                logger.warning("the Lease could not be renewed: %s", error or "no answer in time")
+                logger.warning("the Lease could not be renewed: %s", str(error) or "no answer in time")
                 continue
             if holder != self._identity:
                 raise LeaseLostError(f"the Lease is {holder}'s now")

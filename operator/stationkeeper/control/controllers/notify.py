@@ -107,6 +107,10 @@ class Notifier:
         except DeliveryError as error:
             self._failed(sending, str(error))
             return
+        except Exception:  # a service's plug-in may fail in any way, and the others are still to hear
+            logger.exception("a bug: receiver %s could not be told", name)
+            self._failed(sending, "a bug")
+            return
         NOTIFICATIONS.labels(name, "delivered").inc()
         self._done(sending)
 

@@ -168,7 +168,7 @@ class Operator:
             self.queue.add_after(key, 0.05)
         except (RetriableError, TimeoutError) as error:
             delay = self.queue.failed(key, error.retry_after if isinstance(error, ThrottledError) else 0.0)
-            logger.warning("tried again in %.0f s: %s", delay, error or "the deadline passed", extra=extra)
+            logger.warning("tried again in %.0f s: %s", delay, str(error) or "the deadline passed", extra=extra)
             RECONCILES.labels(key.kind, "retried").inc()
         except ApiError as error:
             delay = self.queue.failed(key)

@@ -1,6 +1,7 @@
 """The one way to the API server: few verbs, a deadline on each, a rate limit over all, typed errors, metrics."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ Object = dict[str, Any]
 REQUESTS = Counter("stationkeeper_api_requests", "Requests to the API server.", ["verb", "kind", "code"])
 LATENCY = Histogram("stationkeeper_api_request_seconds", "How long requests to the API server took.", ["verb"])
 _PAGE = 500
+_LIST_TRIES = 3
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
 
@@ -62,18 +64,17 @@ class Gateway:
             return None
 
     async def list(self, kind: Kind, namespace: str | None = None) -> Listing:
-        """All objects of a kind that its selector names, page by page; from its start again when that took too long."""
-        first = {"limit": str(_PAGE)} | ({"labelSelector": kind.selector} if kind.selector else {})
+        """All objects of a kind that its selector names, page by page; from the start again when that took too long."""
+        for _ in range(_LIST_TRIES - 1):
+            with contextlib.suppress(GoneError):
+                return await self._list(kind, namespace)
+        return await self._list(kind, namespace)
+
+    async def _list(self, kind: Kind, namespace: str | None) -> Listing:
         items: list[Object] = []
-        query = dict(first)
+        query = {"limit": str(_PAGE)} | ({"labelSelector": kind.selector} if kind.selector else {})
         while True:
-            try:
-                page = await self._send("list", kind, "GET", kind.path(namespace), query)
-            except GoneError:
-                if query == first:
-                    raise
-                items, query = [], dict(first)
-                continue
+            page = await self._send("list", kind, "GET", kind.path(namespace), query)
             items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page.get("items") or []]
             meta = page.get("metadata") or {}
             if not meta.get("continue"):

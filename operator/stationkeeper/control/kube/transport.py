@@ -66,8 +66,9 @@ class KubernetesTransport:
             config.load_incluster_config(client_configuration=settings)
         else:
             await config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
-        # Else the environment and ~/.netrc are read for each request, in two threads: that took longer than the request.
+        # Else threads read the environment and ~/.netrc for each request, and a password found there collides with our token.
         settings.client_session_kwargs = {"trust_env": False}
+        settings.connection_pool_maxsize = 0  # no limit but the number of workers: the Lease must not wait for a connection
         settings.proxy = settings.proxy or _proxy(settings.host)
         return cls(ApiClient(settings))
 

@@ -1,5 +1,6 @@
 """Telling people: at least once, patiently, at a receiver's own rate. The receivers are HTTP servers of this machine."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from stationkeeper.api.model import Notice
+from stationkeeper.control.controllers import receivers
 from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.notify import Notifier
 from stationkeeper.control.controllers.receivers import Message, Receiver, ReceiversError, read_receivers
@@ -118,6 +120,21 @@ async def test_a_receiver_that_is_down_is_asked_again_and_nobody_else_waits_for_
     inbox.got.clear()
     await told.tell(message(), after=4)
     assert not inbox.got, "who has heard it is not told again"
+
+
+async def test_a_service_that_fails_in_a_way_of_its_own_is_asked_again_and_nobody_else_waits_for_it(inbox, monkeypatch, caplog):
+    async def broken(url: str, message: Message) -> None:
+        raise AttributeError("a plug-in's bug")
+
+    monkeypatch.setattr(receivers, "_apprise", broken)
+    told = Told(Receiver(name="team", url="json://localhost/"), Receiver(name="audit", cloud_events=f"http://{inbox.url}/a"))
+    await told.tell(message())
+    assert [path for path, _, _ in inbox.got] == ["/a"]
+    assert "receiver team could not be told" in caplog.text
+    monkeypatch.undo()
+    monkeypatch.setattr(receivers, "_apprise", lambda url, message: asyncio.sleep(0))
+    await told.tell(after=60)
+    assert told.keys == [KEY]
 
 
 async def test_what_was_refused_is_told_when_the_receiver_is_well_again(inbox):

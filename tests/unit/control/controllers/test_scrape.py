@@ -7,6 +7,7 @@ from aiohttp import web
 
 from stationkeeper.control.controllers import scrape
 from stationkeeper.control.controllers.scrape import Scraper, counted
+from stationkeeper.control.kube.store import Store
 from stationkeeper.workloads.serving.metrics import Metrics
 
 STEP = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -84,6 +85,14 @@ async def test_counters_of_a_revision_are_added_up_since_the_step_began(pods):
     assert second[1].latency[-1] == (float("inf"), 150)
     third = await scraper.measure(fleet, STEP + timedelta(minutes=2))
     assert third[2].requests == 0, "another step begins anew"
+
+
+async def test_pods_are_asked_as_the_store_keeps_them(pods):
+    pods.texts = {"127.0.0.1": metrics(10)}
+    store = Store()
+    raw = pod(1, "127.0.0.1", born=STEP)
+    store.put({**raw, "kind": "Pod", "metadata": {**raw["metadata"], "namespace": "ops", "resourceVersion": "1"}})
+    assert (await Scraper(pods.port).measure(store.all("Pod"), STEP))[1].requests == 10
 
 
 async def test_a_container_that_started_again_counts_from_zero(pods):

@@ -149,9 +149,11 @@ async def test_a_list_that_took_too_long_begins_again_and_counts_nothing_twice()
     assert [asked[2].get("continue") for asked in script.asked] == [None, "next", None, "other"]
 
 
-async def test_a_list_that_is_gone_from_its_start_is_an_error():
+async def test_a_list_that_always_takes_too_long_is_an_error():
+    script = Script([page("a", more="next"), answer({}, 410)] * 3)
     with pytest.raises(GoneError):
-        await Gateway(Script([answer({}, 410)])).list(MODEL)
+        await Gateway(script).list(MODEL)
+    assert script.answers == []
 
 
 async def test_an_empty_list_may_lack_its_items():
