@@ -20,23 +20,24 @@ def condition(model: Object, type_: str) -> Object:
 def changes(before: Object, after: Object) -> Iterator[tuple[str, str]]:
     """What has changed between two states of the Model, as (mood, sentence)."""
     old, new = before.get("status") or {}, after.get("status") or {}
-    if (new.get("episode") or {}).get("attempt", 0) and _attempt(new) != _attempt(old):
-        episode = new["episode"]
-        yield "do", f"training started: {episode['cause']}, attempt {episode['attempt']} (episode {episode['id']})"
-    last = new.get("lastTraining")
-    if last and last != old.get("lastTraining"):
-        mood = {"Published": "good", "WaitingForLabels": "do"}.get(last["outcome"], "bad")
-        yield mood, f"training ended: {last['outcome']} ({last['reason']}) {last['message']}"
-    if new.get("candidate") and new.get("candidate") != old.get("candidate"):
-        yield "do", f"revision {new['candidate']['number']} comes up and must reproduce its golden rows"
-    if new.get("serving") and (new["serving"].get("number") != (old.get("serving") or {}).get("number")):
-        yield "good", f"revision {new['serving']['number']} serves"
+    yield from _windows(old, new)  # first what was seen, then what is done about it
     for type_ in ("Drifted", "DataValid", "Stalled"):
         was, now = condition(before, type_), condition(after, type_)
         if (was.get("status"), was.get("reason")) != (now.get("status"), now.get("reason")) and now.get("reason") not in _DULL:
             bad = (type_, now.get("status")) in (("Drifted", "True"), ("DataValid", "False"), ("Stalled", "True"))
             yield "bad" if bad else "good", f"{type_}={now.get('status')}: {now.get('message')}"
-    yield from _windows(old, new)
+    last = new.get("lastTraining")
+    if last and last != old.get("lastTraining"):
+        mood = {"Published": "good", "WaitingForLabels": "do"}.get(last["outcome"], "bad")
+        why = "" if last["reason"] == last["outcome"] else f" ({last['reason']})"
+        yield mood, f"training ended: {last['outcome']}{why}; {last['message']}"
+    if (new.get("episode") or {}).get("attempt", 0) and _attempt(new) != _attempt(old):
+        episode = new["episode"]
+        yield "do", f"training started: {episode['cause']}, attempt {episode['attempt']} (episode {episode['id']})"
+    if new.get("candidate") and new.get("candidate") != old.get("candidate"):
+        yield "do", f"revision {new['candidate']['number']} comes up and must reproduce its golden rows"
+    if new.get("serving") and (new["serving"].get("number") != (old.get("serving") or {}).get("number")):
+        yield "good", f"revision {new['serving']['number']} serves"
 
 
 _DULL = {None, "NotChecked", "UpToDate", "InsufficientData"}
@@ -77,4 +78,5 @@ class Timeline:
             return
         self._traffic = time.monotonic()
         by = ", ".join(f"revision {number}: {count}" for number, count in sorted(line["revisions"].items()))
-        self.tell(f"flights until {line['through']}: {line['sent']} requests, {line['failed']} failed ({by})")
+        answered = f" ({by})" if by else ""
+        self.tell(f"flights until {line['through']}: {line['sent']} requests, {line['failed']} failed{answered}")
