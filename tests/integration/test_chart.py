@@ -250,7 +250,14 @@ def test_the_api_server_takes_from_the_operator_what_its_builders_make(cluster, 
 # -- rights ------------------------------------------------------------------------------------------------------------
 
 OURS = [f"{kind.plural}.{kind.api_version.partition('/')[0]}" if "/" in kind.api_version else kind.plural for kind in WATCHED]
-CHILDREN = ["modelrevisions.stationkeeper.dev", "deployments.apps", "cronjobs.batch", "jobs.batch"]
+CHILDREN = [
+    "modelrevisions.stationkeeper.dev",
+    "deployments.apps",
+    "cronjobs.batch",
+    "jobs.batch",
+    "horizontalpodautoscalers.autoscaling",
+    "poddisruptionbudgets.policy",
+]
 MAY = [
     *((verb, resource, "ops") for resource in OURS for verb in ("get", "list", "watch")),
     *((verb, resource, "ops") for resource in CHILDREN for verb in ("create", "patch", "delete")),

@@ -1,5 +1,6 @@
 """The operator against a real API server: every object, every crash, nobody's objects written to."""
 
+import json
 import time
 from typing import Any
 
@@ -170,10 +171,46 @@ def test_a_foreign_edit_is_put_right(cluster, namespace, operator):
     cluster.wait("two replicas again", lambda: cluster.list("deployments", namespace)[0]["spec"]["replicas"] == 2)
 
 
+def test_what_an_autoscaler_says_is_never_taken_back(cluster, namespace, operator):
+    bring_up(cluster, namespace)
+    budget = cluster.wait("a budget", lambda: cluster.list("poddisruptionbudgets", namespace))[0]
+    assert budget["spec"]["selector"]["matchLabels"]["stationkeeper.dev/revision"] == "1"
+    change(cluster, namespace, autoscaling={"minReplicas": 2, "maxReplicas": 9})
+    autoscaler = cluster.wait("an autoscaler", lambda: cluster.list("horizontalpodautoscalers", namespace))[0]
+    name = autoscaler["spec"]["scaleTargetRef"]["name"]
+
+    def replicas() -> int:
+        return int(cluster.get("deployment", namespace, name)["spec"]["replicas"])
+
+    def settled() -> bool:
+        model = cluster.get("model", namespace, "flights")
+        return bool(model["status"]["observedGeneration"] == model["metadata"]["generation"])
+
+    cluster.wait("the edit is seen", settled)
+    assert replicas() == 2, "whom the number belongs to changes, the number does not"
+    # As the autoscaler's controller does it: by the subresource, under a name of its own.
+    cluster("-n", namespace, "scale", "deployment", name, "--replicas=6")
+    change(cluster, namespace, resources={"requests": {"cpu": "200m", "memory": "300Mi"}})
+
+    def rebuilt() -> bool:
+        pod = cluster.get("deployment", namespace, name)["spec"]["template"]["spec"]
+        return bool(pod["containers"][0]["resources"]["requests"]["cpu"] == "200m")
+
+    cluster.wait("the new resources", rebuilt)
+    assert replicas() == 6
+    change(cluster, namespace, autoscaling=None)
+    cluster.wait("the spec says how many again", lambda: replicas() == 2)
+    cluster.wait("the autoscaler is gone", lambda: not cluster.list("horizontalpodautoscalers", namespace))
+
+
+def change(cluster: Cluster, namespace: str, **serving: Any) -> None:
+    cluster("-n", namespace, "patch", "model", "flights", "--type=merge", "-p", json.dumps({"spec": {"serving": serving}}))
+
+
 def test_deletion_collects_everything(cluster, namespace, operator):
     bring_up(cluster, namespace)
     cluster("-n", namespace, "delete", "model", "flights", "--wait=true")
-    kinds = "deployments,services,cronjobs,jobs,modelrevisions,pods"
+    kinds = "deployments,services,cronjobs,jobs,modelrevisions,pods,poddisruptionbudgets"
     cluster.wait("nothing is left", lambda: not cluster("-n", namespace, "get", kinds, "-o", "name").strip(), 60)
 
 

@@ -126,8 +126,11 @@ class MemoryApi:
     def _apply(self, key: Key, body: Object) -> Object:
         live = self.objects.get(key)
         if live is None:
+            body = {**body, "spec": {"replicas": 1, **body["spec"]}} if key[0] == "deployments" else body
             return self.create(body, key[0])
         made = copy.deepcopy({**live, **{part: body[part] for part in ("spec", "status") if part in body}})
+        if key[0] == "deployments":  # the number of pods has a manager of its own
+            made["spec"] = {**live["spec"], **body["spec"]}
         theirs = {part: {**(live["metadata"].get(part) or {}), **(body["metadata"].get(part) or {})} for part in _OTHERS}
         made["metadata"] = {**live["metadata"], **body["metadata"], **{part: value for part, value in theirs.items() if value}}
         return self._keep(key, made, "MODIFIED")

@@ -88,6 +88,7 @@ class World:
             cronjobs=self.kind("CronJob"),
             jobs=self.kind("Job"),
             pods=self.kind("Pod"),
+            guards=(*self.kind("HorizontalPodAutoscaler"), *self.kind("PodDisruptionBudget")),
             measured=self.measured,
         )
 
@@ -130,7 +131,9 @@ class World:
             merged["metadata"] |= {"uid": f"uid-{next(self._uids)}", "generation": 1}
             self.transcript.append(f"  create {key[0]} {key[1]}{_detail(obj)}")
         else:
-            if live["spec"] == obj["spec"]:
+            if obj["kind"] == "Deployment" and "replicas" not in obj["spec"]:  # an autoscaler's
+                merged["spec"]["replicas"] = live["spec"]["replicas"]
+            if live["spec"] == merged["spec"]:
                 live["metadata"]["labels"] = merged["metadata"].get("labels")
                 return
             merged["metadata"] |= {"uid": live["metadata"]["uid"], "generation": live["metadata"]["generation"] + 1}
@@ -337,7 +340,7 @@ class World:
 def _detail(obj: Object) -> str:
     spec = obj.get("spec", {})
     if obj["kind"] == "Deployment":
-        return f" replicas={spec['replicas']}"
+        return f" replicas={spec.get('replicas', 'autoscaled')}"
     if obj["kind"] == "Service":
         stable = obj["metadata"]["labels"]["stationkeeper.dev/revision"]
         return f" -> revision {spec['selector'].get('stationkeeper.dev/revision', f'{stable} and the canary')}"

@@ -6,6 +6,7 @@ GROUP: Final = "stationkeeper.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 FIELD_MANAGER: Final = "stationkeeper"
+FIELD_MANAGER_REPLICAS: Final = "stationkeeper-replicas"  # of the number of pods alone: an autoscaler may own it instead
 
 # Labels on every child. Values are names or numbers, never free text.
 LABEL_MODEL: Final = f"{GROUP}/model"

@@ -144,9 +144,43 @@ class Rollout(ApiModel):
     ] = "Automatic"
 
 
+class Autoscaling(ApiModel):
+    """Pods of the stable revision by the load on their CPUs (a HorizontalPodAutoscaler). A candidate gets as many as stable has."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"))
+    )
+
+    min_replicas: Annotated[int, Field(ge=1, le=1000, description="Never fewer pods than this.")] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=1000, description="Never more pods than this.")]
+    target_cpu_utilization: Annotated[
+        int,
+        Field(
+            alias="targetCPUUtilization",
+            ge=1,
+            le=1000,
+            description="Pods are added when they use more than this percentage of resources.requests.cpu on average.",
+        ),
+    ] = 80
+
+
 class Serving(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.autoscaling) || (has(self.resources.requests) && has(self.resources.requests.cpu))",
+                "autoscaling needs resources.requests.cpu: utilization is a share of it",
+            )
+        )
+    )
+
     runtime: Annotated[Literal["sklearn"], Field(description="The runtime that serves the model.")] = "sklearn"
-    replicas: Annotated[int, Field(ge=0, le=1000, description="Serving pods of the stable revision.")] = 1
+    replicas: Annotated[
+        int, Field(ge=0, le=1000, description="Serving pods of the stable revision. With autoscaling it is not read.")
+    ] = 1
+    autoscaling: Annotated[
+        Autoscaling | None, Field(description="Let the load decide how many pods serve. Without it: replicas.")
+    ] = None
     resources: Annotated[Resources, Field(description="CPU and memory of one serving pod.")] = Resources(
         requests=ResourceList(cpu="100m", memory="256Mi")
     )

@@ -43,7 +43,7 @@ class Actor:
             ApiError: when a request failed.
             StaleError: when the store was behind.
         """
-        changed = [child for child in map(diff.stamped, plan.apply) if not self._in_sync(child)]
+        changed = [child for child in plan.apply if not self._in_sync(child)]
         wrote = plan.status_first and await self._write_status(key, obj, plan)
         if not wrote:  # else its precondition has answered this
             await self._check_fresh(obj, changed, plan.delete)
@@ -67,7 +67,15 @@ class Actor:
 
     def _in_sync(self, desired: Object) -> bool:
         live = self._known(desired)
-        return live is not None and self._accepted.in_sync(desired, live)
+        return live is not None and self._made(desired, live) and self._is_sized(desired, live)
+
+    def _made(self, desired: Object, live: Object) -> bool:
+        """Whether the object is what it should be, but for its number of pods."""
+        return self._accepted.in_sync(diff.stamped(diff.sized(desired)[0]), live)
+
+    def _is_sized(self, desired: Object, live: Object) -> bool:
+        replicas = diff.sized(desired)[1]
+        return replicas is None or live["spec"].get("replicas") == replicas
 
     def _known(self, obj: Object) -> Object | None:
         return self._store.get(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
@@ -101,13 +109,18 @@ class Actor:
             if key in self._foreign:
                 raise StaleError("a foreign Service has its name")
         name = f"{child['kind']} {child['metadata']['name']}"
+        answer = known
         try:
-            answer = await self._gateway.apply(child)
+            if answer is None or not self._made(child, answer):
+                wanted = diff.stamped(diff.sized(child)[0])
+                answer = await self._gateway.apply(wanted)
+                self._accepted.remember(wanted, answer)
+            if not self._is_sized(child, answer):
+                answer = await self._gateway.scale(answer, child["spec"]["replicas"])
         except TerminalError as error:  # people must hear of it, for trying again will not help
             self._recorder.record(owner, Event("Warning", "ApplyRefused", f"{name}: {error}"))
             raise
         self._store.put(answer)
-        self._accepted.remember(child, answer)
         logger.info("%s %s", "updated" if known else "created", name, extra={"key": str(key)})
         return known is None or bool(_version(known) != _version(answer))
 

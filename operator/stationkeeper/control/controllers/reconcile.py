@@ -91,6 +91,7 @@ class Reconciler:
             cronjobs=children("CronJob"),
             jobs=children("Job"),
             pods=children("Pod"),
+            guards=(*children("HorizontalPodAutoscaler"), *children("PodDisruptionBudget")),
             delivered=self._notifier.delivered(_notices(model)),
         )
 

@@ -10,6 +10,14 @@ Object = dict[str, Any]
 ANNOTATION_APPLIED = f"{GROUP}/applied"  # digest of the desired object that was applied last
 
 
+def sized(desired: Object) -> tuple[Object, int | None]:
+    """A desired object without its number of pods, and that number: it has a field manager of its own (None: it says none)."""
+    if desired["kind"] != "Deployment":
+        return desired, None
+    spec = {name: value for name, value in desired["spec"].items() if name != "replicas"}
+    return {**desired, "spec": spec}, desired["spec"].get("replicas")
+
+
 def stamped(desired: Object) -> Object:
     """The desired object with the digest of itself as an annotation: a removed field then shows too."""
     meta = desired["metadata"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from stationkeeper.api.meta import FIELD_MANAGER
+from stationkeeper.api.meta import FIELD_MANAGER, FIELD_MANAGER_REPLICAS
 from stationkeeper.control.kube.errors import GoneError, NotFoundError, UnavailableError, from_status
 from stationkeeper.control.kube.kinds import LEASE, Kind, kind_of
 from stationkeeper.control.kube.transport import Transport
@@ -83,8 +83,17 @@ class Gateway:
 
     async def apply(self, obj: Object) -> Object:
         """Apply a complete object server-side, as the owner of its fields. Returns it as it is now."""
+        return await self._apply(obj, FIELD_MANAGER)
+
+    async def scale(self, obj: Object, replicas: int) -> Object:
+        """Say how many pods an object has, as the owner of nothing else: an autoscaler can take that field over and keep it."""
+        meta = {key: obj["metadata"][key] for key in ("name", "namespace", "uid")}
+        sized = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": meta, "spec": {"replicas": replicas}}
+        return await self._apply(sized, FIELD_MANAGER_REPLICAS)
+
+    async def _apply(self, obj: Object, manager: str) -> Object:
         kind, meta = kind_of(obj), obj["metadata"]
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": manager, "force": "true"}
         return await self._send("apply", kind, "PATCH", kind.path(meta["namespace"], meta["name"]), query, obj, _APPLY)
 
     async def apply_status(self, obj: Object, status: Object) -> Object:

@@ -34,6 +34,8 @@ WATCHED = (
     Kind("batch/v1", "CronJob", "cronjobs", _OURS),
     Kind("batch/v1", "Job", "jobs", _OURS),
     Kind("v1", "Pod", "pods", _OURS),
+    Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", _OURS),
+    Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", _OURS),
 )
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 EVENT = Kind("events.k8s.io/v1", "Event", "events")

@@ -72,7 +72,7 @@ class Candidacy:
 
     def replicas(self, step: int | None) -> int:
         """Pods of the candidate: its share while it is a canary, else as many as shall serve; one proves it where none shall."""
-        wanted = self.fleet.owner.spec.serving.replicas
+        wanted = self.fleet.size(self.stable)
         if not self._stepwise or (step or 0) >= len(self._rules.steps):
             return max(1, wanted)
         return min(max(1, wanted), canary.pods_for(self._rules.steps[step or 0].weight, wanted))

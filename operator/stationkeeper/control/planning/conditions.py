@@ -47,7 +47,6 @@ class Facts:
     data: Finding | None
     drift: Finding | None
     watched: bool  # some policy watches the model
-    replicas_wanted: int
     name_conflict: str | None = None
     training_blocked: Blocked | None = None
 
@@ -111,7 +110,7 @@ def _available(facts: Facts) -> Claim:
             return Claim(kind, "False", Reason.STARTING, rollout.message)
         return Claim(kind, "False", Reason.NEVER_TRAINED, _why_untrained(facts.training))
     number = rollout.serving.number
-    if facts.replicas_wanted == 0:
+    if facts.rollout.wanted == 0:
         return Claim(kind, "True", Reason.SCALED_TO_ZERO, f"revision {number} is scaled to zero as spec.serving.replicas asks")
     if rollout.ready_replicas == 0 and rollout.state not in (RolloutState.PROVEN,):
         why = f"no pod of revision {number} is ready" + (f": {rollout.message}" if rollout.blocked else "")

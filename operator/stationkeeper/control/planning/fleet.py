@@ -39,6 +39,19 @@ class Fleet:
         name = names.revision(self.owner.name, self.owner.uid, record.number, record.digest)
         return next((d for d in self.observed.deployments if d["metadata"]["name"] == name), None)
 
+    def size(self, stable: ModelRevisionSpec | None) -> int:
+        """How many pods the stable revision shall have: what the spec says, or what the autoscaler made of it."""
+        serving = self.owner.spec.serving
+        if serving.autoscaling is None:
+            return serving.replicas
+        least, most = serving.autoscaling.min_replicas, serving.autoscaling.max_replicas
+        return min(max(self.live_size(stable), least), most)
+
+    def live_size(self, record: ModelRevisionSpec | None) -> int:
+        """How many pods the Deployment of a revision is asked for at this moment; 0 without one."""
+        deployment = self.deployment(record) if record else None
+        return int(deployment["spec"].get("replicas") or 0) if deployment else 0
+
     def ready(self, record: ModelRevisionSpec) -> int:
         """Pods of a revision that are ready and of today's template; 0 while the controller has not seen its newest size."""
         deployment = self.deployment(record)
@@ -48,7 +61,7 @@ class Fleet:
         if int(live.get("observedGeneration") or 0) < int(deployment["metadata"].get("generation") or 0):
             return 0
         ready = min(int(live.get("readyReplicas") or 0), int(live.get("updatedReplicas") or 0))
-        return min(ready, int(deployment["spec"].get("replicas") or 0))
+        return min(ready, self.live_size(record))
 
     def pods(self, record: ModelRevisionSpec) -> list[Object]:
         """Pods of a revision that are not ending."""

@@ -109,7 +109,6 @@ class _Planner:
             data=found.data,
             drift=found.shown,
             watched=bool(self.policies),
-            replicas_wanted=self.owner.spec.serving.replicas,
             training_blocked=self._training_blocked(situation, training),
         )
         return self._compose(rollout, training, checks, facts)

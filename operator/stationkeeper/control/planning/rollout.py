@@ -18,6 +18,8 @@ from stationkeeper.control.planning.candidacy import Candidacy, Progress, Rollou
 from stationkeeper.control.planning.fleet import Fleet, number, serving_number
 from stationkeeper.control.planning.target import Target, choose, people_quarantine
 from stationkeeper.control.planning.types import Object, Observed, Ref, Settings
+from stationkeeper.control.resources import names
+from stationkeeper.control.resources.availability import autoscaler, disruption_budget
 from stationkeeper.control.resources.common import Image, Owner
 from stationkeeper.control.resources.deployment import serving_deployment
 from stationkeeper.control.resources.service import model_service
@@ -34,7 +36,8 @@ class Rollout:
     serving: RevisionRef | None
     candidate: CandidateRef | None
     message: str
-    replicas: int  # pods of the stable revision
+    wanted: int  # pods that the stable revision shall have
+    replicas: int  # pods that it has
     ready_replicas: int
     apply: tuple[Object, ...] = ()
     delete: tuple[Ref, ...] = ()
@@ -97,7 +100,7 @@ class _Planner:
             return Progress(RolloutState.STABLE, f"{serves}{self._given_up(stable)}")
         if ready == 0:
             return Progress(RolloutState.STABLE, f"{trouble.reason}: {trouble.message}", trouble)
-        wanted = self.fleet.owner.spec.serving.replicas
+        wanted = self.fleet.size(stable)
         return Progress(RolloutState.STABLE, f"{serves} on {ready} of {wanted} replicas; {trouble.reason}: {trouble.message}")
 
     def _trouble(self, stable: ModelRevisionSpec) -> evidence.Blocked | None:
@@ -131,6 +134,7 @@ class _Planner:
         apply = self._wanted(stable, candidacy, draining, progress)
         if stable:
             apply.append(model_service(self.fleet.owner, stable.number, shared=candidacy is not None and progress.shares))
+        apply += self._guards(stable)
         live = self._live(stable)
         looks = [draining, _LOOK_SECONDS if candidacy and progress.shares else None]
         return Rollout(
@@ -138,10 +142,11 @@ class _Planner:
             serving=serving,
             candidate=self._candidate_ref(candidacy, progress),
             message=message,
+            wanted=self.fleet.size(stable),
             replicas=int(live.get("replicas") or 0),
             ready_replicas=int(live.get("readyReplicas") or 0),
             apply=tuple(apply),
-            delete=tuple(self._unwanted(stable, candidacy.record if candidacy else None, draining)),
+            delete=(*self._unwanted(stable, candidacy.record if candidacy else None, draining), *self._stale_guards(stable)),
             quarantine=tuple(quarantine[-_MAX_QUARANTINE:]),
             look_again=min((seconds for seconds in looks if seconds is not None), default=None),
             blocked=progress.blocked,
@@ -157,10 +162,9 @@ class _Planner:
         self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None, draining: float | None, progress: Progress
     ) -> list[Object]:
         wanted = []
-        serving = self.fleet.owner.spec.serving
         if stable:
-            makes_room = serving.rollout.strategy == "Recreate" and candidacy is not None
-            wanted.append(self._build(stable, 0 if makes_room else serving.replicas))
+            makes_room = self.fleet.owner.spec.serving.rollout.strategy == "Recreate" and candidacy is not None
+            wanted.append(self._build(stable, 0 if makes_room else self._size(stable)))
         if candidacy:
             wanted.append(self._build(candidacy.record, candidacy.replicas(progress.step)))
         predecessor = self._predecessor(stable, candidacy.record if candidacy else None)
@@ -173,7 +177,7 @@ class _Planner:
             return None
         weight = None
         if progress.step is not None:
-            weight = canary.achieved(self.fleet.ready(candidacy.record), self.fleet.owner.spec.serving.replicas)
+            weight = canary.achieved(self.fleet.ready(candidacy.record), self.fleet.size(candidacy.stable))
         return CandidateRef(
             number=candidacy.record.number,
             digest=candidacy.record.digest,
@@ -202,7 +206,30 @@ class _Planner:
         ]
         return self.records[max(older)] if older else None
 
-    def _build(self, record: ModelRevisionSpec, replicas: int) -> Object:
+    def _size(self, stable: ModelRevisionSpec) -> int | None:
+        """Pods of the stable revision; None where an autoscaler says how many. It leaves alone what has none: that is ours to start."""
+        autoscaled = self.fleet.owner.spec.serving.autoscaling and self.fleet.live_size(stable)
+        return None if autoscaled else self.fleet.size(stable)
+
+    def _guards(self, stable: ModelRevisionSpec | None) -> list[Object]:
+        """What keeps the stable revision's pods in number. A budget for a single pod would say nothing."""
+        owner = self.fleet.owner
+        if stable is None:
+            return []
+        autoscaling, guards = owner.spec.serving.autoscaling, []
+        if autoscaling:
+            name = names.revision(owner.name, owner.uid, stable.number, stable.digest)
+            guards.append(autoscaler(owner, name, autoscaling))
+        if (autoscaling.max_replicas if autoscaling else owner.spec.serving.replicas) > 1:
+            guards.append(disruption_budget(owner, stable.number))
+        return guards
+
+    def _stale_guards(self, stable: ModelRevisionSpec | None) -> list[Ref]:
+        wanted = {guard["kind"] for guard in self._guards(stable)}
+        ours = [g for g in self.fleet.observed.guards if evidence.controlled_by(g, self.fleet.owner.uid)]
+        return [Ref.to(guard) for guard in ours if guard["kind"] not in wanted]
+
+    def _build(self, record: ModelRevisionSpec, replicas: int | None) -> Object:
         identity = RevisionIdentity(number=record.number, digest=record.digest)
         image = Image(self._image(record), self.settings.image_pull_policy)
         return serving_deployment(self.fleet.owner, identity, replicas, image)

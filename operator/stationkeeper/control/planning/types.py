@@ -32,6 +32,7 @@ class Observed:
     cronjobs: tuple[Object, ...] = ()
     jobs: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
+    guards: tuple[Object, ...] = ()  # autoscaler and disruption budget
     delivered: frozenset[str] = frozenset()  # notices that every receiver has heard
     measured: Mapping[int, Measured] = field(default_factory=dict)  # by revision, since the step of a canary began
 

@@ -22,8 +22,8 @@ _TOPOLOGY = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 GRACE_SECONDS = 40  # drain, the last requests, the last flush of captured rows
 
 
-def serving_deployment(owner: Owner, revision: RevisionIdentity, replicas: int, image: Image) -> Object:
-    """The complete Deployment that serves `revision` with `replicas` pods."""
+def serving_deployment(owner: Owner, revision: RevisionIdentity, replicas: int | None, image: Image) -> Object:
+    """The complete Deployment that serves `revision` with `replicas` pods; None: an autoscaler says how many."""
     selector = {
         LABEL_MODEL: owner.name,
         LABEL_COMPONENT: COMPONENT_SERVING,
@@ -35,7 +35,7 @@ def serving_deployment(owner: Owner, revision: RevisionIdentity, replicas: int, 
         "kind": "Deployment",
         "metadata": metadata(owner, names.revision(owner.name, owner.uid, revision.number, revision.digest), pod_labels),
         "spec": {
-            "replicas": replicas,
+            **({} if replicas is None else {"replicas": replicas}),
             "selector": {"matchLabels": selector},
             "progressDeadlineSeconds": whole_seconds(owner.spec.serving.progress_deadline),
             "revisionHistoryLimit": 1,  # history is in ModelRevisions

@@ -22,6 +22,11 @@ def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
     return f"{model}-{_hash(uid, policy_uid)}"
 
 
+def serving(model: str, uid: str) -> str:
+    """Name of what keeps the stable revision's pods in number: autoscaler and disruption budget."""
+    return f"{model}-serving-{_hash(uid)[:6]}"
+
+
 def service(model: str) -> str:
     """Name of the Service: the Model's own, for people type it."""
     return model

@@ -166,6 +166,8 @@ def test_kopf_writes_nothing_kills_nothing_and_watches_what_is_ours():
         "CronJob",
         "Job",
         "Pod",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
     }
 
 

@@ -36,12 +36,14 @@ async def test_the_life_of_a_model_is_as_few_requests_as_can_be(site):
     assert plain(await site.look()) == [
         "PATCH modelrevisions/flights-r1",
         "PATCH deployments/flights-r1",
+        "PATCH deployments/flights-r1",  # two pods: their number has a manager of its own
         "PATCH models/flights/status",
     ]
     site.make_ready()
     assert plain(await site.look()) == [
         "GET services/flights",  # a foreign one may be there
         "PATCH services/flights",
+        "PATCH poddisruptionbudgets/flights-serving",
         "PATCH cronjobs/flights",
         "PATCH models/flights/status",
     ]

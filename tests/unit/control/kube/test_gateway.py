@@ -64,10 +64,21 @@ STATUS = {
     "metadata": {"name": "flights", "namespace": "ops", "resourceVersion": "7", "uid": "u"},
     "status": {"url": "x"},
 }
+SIZED = {
+    "apiVersion": "stationkeeper.dev/v1alpha1",
+    "kind": "Model",
+    "metadata": {"name": "flights", "namespace": "ops", "uid": "u"},
+    "spec": {"replicas": 3},
+}
 UID = {"propagationPolicy": "Background", "preconditions": {"uid": "u"}}
 VERBS = [
     ("get", lambda g: g.get(MODEL, "ops", "flights"), ("GET", HERE, {}, None, JSON)),
     ("apply", lambda g: g.apply(obj()), ("PATCH", HERE, OURS, obj(), APPLY)),
+    (
+        "scale, as the owner of that field alone",
+        lambda g: g.scale(obj(uid="u", labels={"a": "b"}), 3),
+        ("PATCH", HERE, {"fieldManager": "stationkeeper-replicas", "force": "true"}, SIZED, APPLY),
+    ),
     (
         "status, of just the version that was seen",
         lambda g: g.apply_status(obj(resourceVersion="7", uid="u", labels={"a": "b"}), {"url": "x"}),

@@ -8,8 +8,9 @@ import yaml
 
 from stationkeeper.api.jobs import CheckConfig, JobConfig, RevisionIdentity, ServeConfig, TrainConfig
 from stationkeeper.api.meta import ENV_CONFIG
-from stationkeeper.api.model import ModelSpec
+from stationkeeper.api.model import Autoscaling, ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.control.resources.availability import autoscaler, disruption_budget
 from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Object, Owner
 from stationkeeper.control.resources.deployment import serving_deployment
@@ -63,6 +64,8 @@ def _check(of: Owner, given: Object) -> Object:
 BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
     "service": lambda of, given: model_service(of, **given),
+    "autoscaler": lambda of, given: autoscaler(of, given["deployment"], Autoscaling.model_validate(given["wanted"])),
+    "budget": lambda of, given: disruption_budget(of, **given),
     "deployment": _deployment,
     "training": _training,
     "check": _check,
