@@ -44,7 +44,7 @@ images: cluster-up ## Build the images and load them into the cluster (or push t
 
 .PHONY: test
 test: venv ## All three tiers of tests: unit, integration, e2e
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/e2e
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup tests/e2e tests/integration tests/unit
 
 .PHONY: test-unit
 test-unit: venv ## Unit tests alone: no cluster
@@ -68,6 +68,10 @@ lint: venv ## Formatting, lint rules, types, architecture
 .PHONY: bench-reconcile
 bench-reconcile: venv ## What the operator costs beside a bare API client (a control plane without nodes; about ten minutes)
 	@$(BIN)/python -m tests.benchmarks.reconcile
+
+.PHONY: bench-drift
+bench-drift: venv ## The drift engine beside Evidently, NannyML and scipy (environments of their own; half an hour the first time)
+	@$(BIN)/python -m tests.benchmarks.drift
 
 .PHONY: crds
 crds: venv ## Generate the CRDs from the API types

@@ -1,7 +1,8 @@
 """Replays flights as live traffic, and delivers what really happened later: runs in a pod, inside the cluster.
 
-It reads `replay/flights.parquet`, sends its rows through the Service at a steady pace, and writes the labelled rows of
-the past to `labelled/` some seconds after they were sent. Each second it prints one line of JSON. It ends when the object
+It reads `replay/flights.parquet`, sends its rows through the Service at a steady pace, and some seconds after they were sent
+writes what really happened: to `labels/` by the request's id, for checks of quality, and, as a feed of its own that may end
+earlier, whole rows to `labelled/`, for training. Each second it prints one line of JSON. It ends when the object
 `replay/stop` appears, or when the flights are used up.
 """
 
@@ -21,7 +22,7 @@ PATH = f"/v2/models/{os.environ['MODEL_NAME']}/infer"
 BUCKET = os.environ["BUCKET"]
 ROWS_PER_REQUEST = int(os.environ.get("ROWS_PER_REQUEST", "10"))
 REQUESTS_PER_SECOND = float(os.environ.get("REQUESTS_PER_SECOND", "20"))
-LABELS_UNTIL = os.environ.get("LABELS_UNTIL", "9999")  # later flights get no labels (ISO date)
+LABELS_UNTIL = os.environ.get("LABELS_UNTIL", "9999")  # later flights do not come to training (ISO date)
 LABEL_DELAY = float(os.environ.get("LABEL_DELAY", "20"))  # seconds
 DROP_COLUMN = os.environ.get("DROP_COLUMN", "")  # for a schema break: this column is not sent
 WORKERS = 4
@@ -34,7 +35,12 @@ errors: dict[str, int] = {}
 lock = threading.Lock()
 
 
-def body(rows: pl.DataFrame) -> bytes:
+def request_id(position: int) -> str:
+    """The id of the request that begins with this row."""
+    return f"flights-{position}"
+
+
+def body(rows: pl.DataFrame, position: int) -> bytes:
     """An Open Inference Protocol request: one tensor per column."""
     inputs = []
     for column in rows.columns:
@@ -42,7 +48,7 @@ def body(rows: pl.DataFrame) -> bytes:
             continue
         kind = "BYTES" if rows.schema[column] == pl.String else "FP64"
         inputs.append({"name": column, "shape": [rows.height], "datatype": kind, "data": rows[column].to_list()})
-    return json.dumps({"inputs": inputs}).encode()
+    return json.dumps({"id": request_id(position), "inputs": inputs}).encode()
 
 
 def sender(work: "queue.Queue[bytes | None]") -> None:
@@ -72,15 +78,22 @@ def sender(work: "queue.Queue[bytes | None]") -> None:
                 errors[error] = errors.get(error, 0) + 1
 
 
-def deliver(rows: pl.DataFrame) -> None:
-    """Write labelled rows where the model's training data lives."""
-    rows = rows.filter(pl.col(TIMESTAMP).dt.strftime("%Y-%m-%dT%H:%M") < LABELS_UNTIL)
+def deliver(rows: pl.DataFrame, position: int) -> None:
+    """Write what happened to the flights that were sent from this position on."""
+    number = pl.int_range(position, position + rows.height, dtype=pl.UInt32)
+    begin = number // ROWS_PER_REQUEST * ROWS_PER_REQUEST
+    ids = pl.format("flights-{}", begin).alias("request_id")
+    put("labels", rows.select(ids, (number - begin).alias("row"), TARGET), position)
+    put("labelled", rows.filter(pl.col(TIMESTAMP).dt.strftime("%Y-%m-%dT%H:%M") < LABELS_UNTIL), position)
+
+
+def put(folder: str, rows: pl.DataFrame, position: int) -> None:
+    """One file of a feed."""
     if rows.is_empty():
         return
     buffer = io.BytesIO()
     rows.write_parquet(buffer)
-    first = rows[TIMESTAMP][0]
-    store.put_object(Bucket=BUCKET, Key=f"labelled/replayed-{first:%Y-%m-%dT%H%M%S}.parquet", Body=buffer.getvalue())
+    store.put_object(Bucket=BUCKET, Key=f"{folder}/replayed-{position:08d}.parquet", Body=buffer.getvalue())
 
 
 def stopped() -> bool:
@@ -115,7 +128,7 @@ def main() -> None:
     while position < rows.height:
         due = started + (position / ROWS_PER_REQUEST) / REQUESTS_PER_SECOND
         time.sleep(max(0.0, due - time.monotonic()))
-        work.put(body(rows[position : position + ROWS_PER_REQUEST]))
+        work.put(body(rows[position : position + ROWS_PER_REQUEST], position))
         position += ROWS_PER_REQUEST
         if time.monotonic() - told >= 1.0:
             told = time.monotonic()
@@ -127,7 +140,7 @@ def main() -> None:
         while pending and pending[0][0] <= time.monotonic():
             _, until = pending.pop(0)
             if until > labelled:
-                deliver(rows[labelled:until])
+                deliver(rows[labelled:until], labelled)
                 labelled = until
     for _ in senders:
         work.put(None)

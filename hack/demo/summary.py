@@ -60,6 +60,16 @@ def drifted_columns(client: Any, report: str | None) -> list[dict[str, Any]]:
     )
 
 
+def quality(client: Any, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the labels said of a revision, window by window."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=ARTIFACTS, Prefix=f"{MODEL}/checks/")
+    digest = record["digest"].removeprefix("sha256:")[:12]
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    keys = [key for key in keys if f"/{digest}/quality/" in key and key.endswith(".json")]
+    reports = [json.loads(client.get_object(Bucket=ARTIFACTS, Key=key)["Body"].read()) for key in sorted(keys)]
+    return [{"revision": record["number"], "start": r["start"], **measured} for r in reports for measured in r["quality"]]
+
+
 def build(client: Any, frame: pl.DataFrame, revisions: list[dict[str, Any]], traffic: dict[str, Any]) -> dict[str, Any]:
     """The summary as data."""
     records = sorted((revision["spec"] for revision in revisions), key=lambda spec: spec["number"])
@@ -80,6 +90,7 @@ def build(client: Any, frame: pl.DataFrame, revisions: list[dict[str, Any]], tra
             "after": after["roc_auc"],
             "logLoss": {"before": before["log_loss"], "after": after["log_loss"]},
         },
+        "quality": [measured for record in records for measured in quality(client, record)],
         "driftedColumns": drifted_columns(client, last.get("evidence")),
     }
 

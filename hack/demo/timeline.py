@@ -49,13 +49,19 @@ def _attempt(status: Object) -> tuple[str, int]:
 
 
 def _windows(old: Object, new: Object) -> Iterator[tuple[str, str]]:
-    known = {(c["revisionDigest"], w["start"]) for c in old.get("checks") or [] for w in c.get("windows") or []}
-    for check in new.get("checks") or []:
-        for window in check.get("windows") or []:
-            if (check["revisionDigest"], window["start"]) not in known:
-                breached = "Breached" in (window["data"], window["features"], window["predictions"])
-                text = f"window {window['start'][11:16]}: {window['rows']} rows, {window['message']}"
-                yield "bad" if breached else "", text
+    for window in _fresh(old, new, "windows"):
+        breached = "Breached" in (window["data"], window["features"], window["predictions"])
+        yield "bad" if breached else "", f"window {window['start'][11:16]}: {window['rows']} rows, {window['message']}"
+    for window in _fresh(old, new, "quality"):
+        mood = {"Passed": "good", "Breached": "bad"}.get(window["verdict"], "")
+        yield mood, f"labels of window {window['start'][11:16]}: {window['message']}"
+
+
+def _fresh(old: Object, new: Object, group: str) -> list[Object]:
+    """Windows that the older status did not have, of the revision that serves."""
+    known = {(c["revisionDigest"], w["start"]) for c in old.get("checks") or [] for w in c.get(group) or []}
+    checks = new.get("checks") or []
+    return [w for c in checks for w in c.get(group) or [] if (c["revisionDigest"], w["start"]) not in known]
 
 
 class Timeline:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
 from hack.demo import flights, install
 from hack.demo.__main__ import Demo
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def demo(kube):
-    return Demo(kube, Timeline())
+    return Demo(kube, Timeline(Console(stderr=True, highlight=False, soft_wrap=True)))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,16 @@ def test_drift_is_caught_and_answered_by_a_better_revision_without_a_failed_requ
     assert summary["comparison"]["rows"] > 10_000
     assert summary["comparison"]["after"] > summary["comparison"]["before"]
     assert "temp" in {column["name"] for column in summary["driftedColumns"]}
+
+
+def test_quality_is_measured_on_the_labels_that_came_later(summary):
+    measured = [window for window in summary["quality"] if window["revision"] == 1 and window.get("score")]
+    assert measured, "at least the first window's labels had time to mature"
+    for window in measured:
+        score = window["score"]
+        assert (window["metric"], window["method"]) == ("roc_auc", "Labels")
+        assert window["labels"]["joined"] > 5_000
+        assert 0.6 < score["low"] < score["value"] < score["high"] < 0.8
 
 
 def test_what_serves_is_what_was_published(summary, kube):

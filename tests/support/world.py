@@ -221,6 +221,7 @@ class World:
     def publish(self, text: str) -> str:
         """The training publishes a revision with the digest of this text."""
         revision = self.model["status"]["episode"]["revision"]
+        champion = self.model["status"].get("serving") or {}
         self.finish_training(
             TrainingOutcome.PUBLISHED,
             "GatesPassed",
@@ -230,6 +231,8 @@ class World:
             revision=revision,
             data_digest=digest("data"),
             metrics={"roc_auc": 0.7},
+            champion_digest=champion.get("digest"),
+            champion_number=champion.get("number"),
         )
         return digest(text)
 
@@ -263,8 +266,11 @@ class World:
         )
         self.say(f"a pod of revision {number} ends: {failure.reason}")
 
-    def check(self, *windows: tuple[str, str, str], quality: tuple[str, ...] = ()) -> None:
-        """One drift check reports windows of (data, features, predictions), one a minute up to now, and labelled ones."""
+    def check(self, *windows: tuple[str, str, str], quality: tuple[str, ...] = (), worse: tuple[bool | None, ...] = ()) -> None:
+        """One drift check reports windows of (data, features, predictions), one a minute up to now, and labelled ones.
+
+        `worse`: of each labelled window, whether revision 1 was surely better on it; None where it was not asked.
+        """
         cronjob = next(o for o in self.objects.values() if o["kind"] == "CronJob")
         status = self.model["status"]
         end = self.now.replace(second=0, microsecond=0)
@@ -288,6 +294,8 @@ class World:
                 end=end - timedelta(minutes=len(quality) - index - 1),
                 verdict=Verdict(verdict),
                 labels=500,
+                predecessor=1 if index < len(worse) and worse[index] is not None else None,
+                worse=worse[index] if index < len(worse) else None,
                 message=f"roc_auc {verdict}",
             )
             for index, verdict in enumerate(quality)

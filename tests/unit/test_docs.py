@@ -20,8 +20,12 @@ def reasons_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ENDINGS:
             for argument in [*node.args[:2], *(k.value for k in node.keywords if k.arg == "reason")]:
-                if isinstance(argument, ast.Constant) and re.fullmatch(r"([A-Z][a-z]+)+", str(argument.value)):
-                    yield str(argument.value)
+                if (
+                    isinstance(argument, ast.Constant)
+                    and isinstance(argument.value, str)
+                    and re.fullmatch(r"([A-Z][a-z]+)+", argument.value)
+                ):
+                    yield argument.value
 
 
 def test_every_condition_and_reason_is_documented():

@@ -202,20 +202,6 @@ def schema_of(type_: type[BaseModel]) -> JsonObject:
     return schema
 
 
-# Fields of the types that a cluster does not take yet: the serving side does not keep what they need (labels joined with captured
-# rows, rows of the training). The command line knows them already.
-_WAITING: dict[str, tuple[str, ...]] = {
-    "Model": ("labels",),
-    "DriftPolicy": ("quality", "segments", "features.multivariate"),
-}
-
-
-def _without(schema: JsonObject, path: list[str]) -> None:
-    for name in path[:-1]:
-        schema = schema["properties"][name]
-    del schema["properties"][path[-1]]
-
-
 def definition(kind: Kind) -> JsonObject:
     """The complete CustomResourceDefinition of one kind."""
     properties: JsonObject = {
@@ -225,8 +211,6 @@ def definition(kind: Kind) -> JsonObject:
         "spec": schema_of(kind.spec) | {"description": "What people want."},
     }
     subresources: JsonObject = {}
-    for path in _WAITING.get(kind.kind, ()):
-        _without(properties["spec"], path.split("."))
     if kind.status:
         properties["status"] = schema_of(kind.status) | {"description": "What is, written by the operator alone."}
         subresources["status"] = {}

@@ -81,4 +81,5 @@ class CheckConfig(JobConfig):
     policy_spec: DriftPolicySpec
     labels: Labels | None = None
     revision: RevisionIdentity
+    predecessor: RevisionIdentity | None = None  # asked too, while the revision is on probation
     since: Time  # when the revision began to serve: older windows are not looked for

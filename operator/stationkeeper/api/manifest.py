@@ -9,8 +9,9 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
     episodes/<id>/<attempt>/outcome.json         how the attempt ended: a `summary.TrainingSummary`
     capture/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.parquet   captured rows
     profiles/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.profile  their counts, in the reference's bins
-    samples/<revision sha256 hex>.parquet        rows of the training, for checks of rows, where they are kept (nothing writes them yet)
+    samples/<revision sha256 hex>.parquet        rows of the training, for checks of rows; may be deleted, as captured rows may
     checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/<start>-<end>.json      drift reports; .html for people
+    checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/quality/<start>-<end>.json   quality on matured labels
 """
 
 from enum import StrEnum
@@ -104,6 +105,7 @@ FILE_ONNX = "model.onnx"
 FILE_SKOPS = "model.skops"
 FILE_REFERENCE = "reference.json"  # `workloads.drift` reference profile
 FILE_GOLDEN = "golden.json"  # golden rows and their predictions
+FILE_ESTIMATION = "estimation.json"  # `workloads.quality`: how probabilities on the holdout became true
 FILE_PCA = "pca.json"  # `workloads.drift`: principal components of the training rows; no row
 
 
@@ -118,7 +120,7 @@ class Manifest(Tolerant):
     evidence: str | None = None
     template_digest: Digest
     trained_at: Time
-    estimator: str  # class path
+    estimator: str  # class path, or `container <image>`
     params: dict[str, object] = {}
     seed: int
     task: Task

@@ -36,11 +36,21 @@ CONTAINER_TRAIN: Final = "train"
 CONTAINER_PUBLISH: Final = "evaluate-and-publish"
 CONTAINER_CHECK: Final = "check-drift"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
+REPORTING_CONTAINERS: Final = (
+    CONTAINER_PREPARE,
+    CONTAINER_PUBLISH,
+)  # whose word on the outcome counts: `train` may be a team's own
 
 # Every workload reads its whole configuration, one of `api.jobs`, as JSON from this variable.
 ENV_CONFIG: Final = "STATIONKEEPER_CONFIG"
 ENV_ACCESS_KEY: Final = "AWS_ACCESS_KEY_ID"
 ENV_SECRET_KEY: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  the name of a variable
+
+# What a team's own training container is told; names that begin so are ours.
+ENV_DATA: Final = "STATIONKEEPER_DATA"
+ENV_MODEL: Final = "STATIONKEEPER_MODEL"
+ENV_EPISODE: Final = "STATIONKEEPER_EPISODE"
+ENV_ATTEMPT: Final = "STATIONKEEPER_ATTEMPT"
 
 # Paths inside model pods .
 PATH_DATA: Final = "/mnt/data"

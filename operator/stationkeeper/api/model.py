@@ -1,9 +1,9 @@
 """The `Model`: serve this, keep it fresh, never ship a worse one."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from stationkeeper.api.base import ApiModel, ColumnName, Cron, Digest, Duration, S3Uri, ScorerName, Time, Tolerant, rules
 from stationkeeper.api.conditions import Condition
@@ -142,6 +142,13 @@ class Rollout(ApiModel):
             description="Manual: a proven revision waits for `stationkeeper approve` (or `reject`) before it takes all requests."
         ),
     ] = "Automatic"
+    probation: Annotated[
+        Duration,
+        Field(
+            description="For this long after a promotion, checks of quality ask the predecessor too; a revision that is surely worse on "
+            "the labels of as many windows as the policy's breach says is rolled back. 0s: never."
+        ),
+    ] = "30d"
 
 
 class Autoscaling(ApiModel):
@@ -205,6 +212,47 @@ class Estimator(ApiModel):
         dict[str, JsonValue],
         Field(max_length=64, description="Parameters of its constructor. Preprocessing is made from the columns of the data."),
     ] = {}
+
+
+class EnvironmentVariable(ApiModel):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128, description="Name of the variable.")]
+    value: Annotated[str, Field(max_length=4096, description="Its value, as it stands; secrets do not belong here.")] = ""
+
+
+class TrainingContainer(ApiModel):
+    """A team's own training code. It gets rows and leaves a model; it has no credentials of the store, and no API token."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.env.all(e, !e.name.startsWith('STATIONKEEPER_'))",
+                "names that begin with STATIONKEEPER_ are set by the operator",
+            )
+        )
+    )
+
+    image: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=512,
+            pattern=r"^\S+$",
+            description="Image that trains. It runs as user 65532 on a read-only root; /tmp and /mnt/model can be written.",
+        ),
+    ]
+    task: Annotated[Literal["Classification", "Regression"], Field(description="What the target means.")]
+    command: Annotated[
+        list[Annotated[str, Field(max_length=4096)]],
+        Field(max_length=64, description="Program that is run. Without it: the image's own."),
+    ] = []
+    args: Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=64, description="Its arguments.")] = []
+    env: Annotated[
+        list[EnvironmentVariable], Field(max_length=64, description="Its environment, beside what the contract gives.")
+    ] = []
+    pull_secrets: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]],
+        Field(max_length=8, description="Secrets of this namespace that the image is pulled with."),
+    ] = []
 
 
 class Data(ApiModel):
@@ -308,7 +356,15 @@ class Evaluation(ApiModel):
 
 
 class Training(ApiModel):
-    estimator: Annotated[Estimator, Field(description="What is fitted.")]
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.estimator) != has(self.container)", "training needs exactly one of estimator and container")
+        )
+    )
+
+    estimator: Annotated[Estimator | None, Field(description="A scikit-learn estimator to fit; or container.")] = None
+    container: Annotated[TrainingContainer | None, Field(description="A team's own image that trains; or estimator.")] = None
+
     data: Annotated[Data, Field(description="What it is fitted on.")]
     schedule: Annotated[Cron | None, Field(description="Retrain at these times too (cron, UTC).")] = None
     evaluation: Annotated[Evaluation, Field(description="What a new model must prove.")]
@@ -316,6 +372,12 @@ class Training(ApiModel):
         requests=ResourceList(cpu="500m", memory="1Gi")
     )
     time_limit: Annotated[Duration, Field(description="A training that takes longer is ended and counts as failed.")] = "2h"
+
+    @model_validator(mode="after")
+    def _one_learner(self) -> Self:
+        if (self.estimator is None) == (self.container is None):  # where no API server has checked the rule
+            raise ValueError("training needs exactly one of estimator and container")
+        return self
 
 
 class TrainingLimit(ApiModel):
@@ -480,6 +542,12 @@ class QualityVerdict(Tolerant):
     verdict: Annotated[Verdict, Field(description="Verdict of the quality on labels.")]
     labels: Annotated[int, Field(ge=0, description="Matured labels that were joined.")] = 0
     score: Annotated[float | None, Field(description="The metric on them.")] = None
+    predecessor: Annotated[
+        int | None, Field(description="Number of the revision that was asked too, while this one is on probation.")
+    ] = None
+    worse: Annotated[bool | None, Field(description="Whether this revision is surely worse than that one on the same rows.")] = (
+        None
+    )
     message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
 
 

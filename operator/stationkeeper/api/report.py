@@ -104,6 +104,15 @@ class LabelCounts(Tolerant):
     unknown: int = 0  # labels of no captured row
 
 
+class Beside(Tolerant):
+    """The predecessor's metric on the same rows."""
+
+    number: int  # of the predecessor
+    score: Score
+    drop: Score  # predecessor - serving revision, paired
+    worse: bool  # the serving revision is surely worse
+
+
 class QualityResult(Tolerant):
     """The metric on labels, or its estimate before they come."""
 
@@ -113,6 +122,7 @@ class QualityResult(Tolerant):
     expected: Score | None = None  # on the revision's holdout
     skill: float | None = None  # score above that of a constant predictor on the same rows
     threshold: float | None = None
+    predecessor: Beside | None = None  # while the revision is on probation
     labels: LabelCounts = LabelCounts()
     segment: str | None = None  # "carrier = AA"
     withheld: str | None = None  # why an estimate is not given

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from stationkeeper.api.base import Tolerant
-from stationkeeper.api.meta import CONTAINER_CHECK, CONTAINER_SERVE, TERMINATION_LIMIT, TRAINING_CONTAINERS
+from stationkeeper.api.meta import CONTAINER_CHECK, CONTAINER_SERVE, REPORTING_CONTAINERS, TERMINATION_LIMIT, TRAINING_CONTAINERS
 from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
 from stationkeeper.control.planning.types import Object, Observed
 
@@ -79,7 +79,7 @@ def blocked(pod: Object) -> Blocked | None:
 def training_summary(observed: Observed, job: Object) -> TrainingSummary | None:
     """The outcome that a pod of this training Job reported, if any did."""
     for pod in _pods_of(observed, job):
-        for end in ended(pod, TRAINING_CONTAINERS):
+        for end in ended(pod, REPORTING_CONTAINERS):
             summary = _parse(TrainingSummary, end.message)
             if summary:
                 return summary
@@ -92,7 +92,7 @@ def failure(observed: Observed, job: Object, containers: Iterable[str]) -> Failu
     for pod in sorted(_pods_of(observed, job), key=lambda p: p["metadata"].get("creationTimestamp", ""), reverse=True):
         for end in ended(pod, names):
             if end.exit_code:
-                return _parse(FailureSummary, end.message) or _from_kubelet(end)
+                return _parse(FailureSummary, end.message) or _from_kubelet(end, pod)
     return None
 
 
@@ -100,7 +100,7 @@ def serving_failure(pod: Object) -> FailureSummary | None:
     """Why the serving container of a pod ended last, if it failed."""
     for end in ended(pod, (CONTAINER_SERVE,)):
         if end.exit_code:
-            return _parse(FailureSummary, end.message) or _from_kubelet(end)
+            return _parse(FailureSummary, end.message) or _from_kubelet(end, pod)
     return None
 
 
@@ -133,9 +133,11 @@ def _pods_of(observed: Observed, job: Object) -> list[Object]:
     return [pod for pod in observed.pods if controlled_by(pod, uid)]
 
 
-def _from_kubelet(end: Ended) -> FailureSummary:
+def _from_kubelet(end: Ended, pod: Object) -> FailureSummary:
     reason = end.reason if end.reason == "OOMKilled" else "ContainerFailed"
-    more = "; give it more memory in resources" if reason == "OOMKilled" else "; its log tells more"
+    meta = pod["metadata"]
+    log = f"; its log: kubectl -n {meta['namespace']} logs {meta['name']} -c {end.container}"
+    more = "; give it more memory in resources" if reason == "OOMKilled" else log
     return FailureSummary(reason=reason, message=f"container {end.container} ended with exit code {end.exit_code}{more}")
 
 

@@ -7,15 +7,19 @@ from stationkeeper.api.model import Labels, Training
 _VERSION = 1  # raise it only when the canonical form must change, and migrate: a new digest retrains everyone
 
 
-def training_digest(training: Training) -> str:
-    """Digest of the training intent: estimator, parameters and the meaning of the data.
+_LEARNER = {"estimator", "container"}
+_HOW_IT_IS_PULLED = {"container": {"pull_secrets"}}
 
-    Default values, images, resources, gates and schedules are not in it, so that neither an upgrade of the
+
+def training_digest(training: Training) -> str:
+    """Digest of the training intent: estimator or the team's own image and command, and the meaning of the data.
+
+    Default values, our images, resources, gates and schedules are not in it, so that neither an upgrade of the
     operator nor a looser gate retrains anyone (SEMANTICS §2).
     """
-    intent = {
+    learner = training.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_LEARNER, exclude=_HOW_IT_IS_PULLED)
+    intent = learner | {
         "version": _VERSION,
-        "estimator": training.estimator.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "data": training.data.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"min_new_rows", "as_of"}),
     }
     return sha256(canonical_json(intent))

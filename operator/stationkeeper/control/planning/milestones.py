@@ -10,7 +10,7 @@ from stationkeeper.control.planning.types import Event, Settings
 
 def milestones(before: ModelStatus, rollout: Rollout, training: Training) -> list[Event]:
     """What has happened since the status of before."""
-    return [*_trained(before, training), *_stepped(before, rollout), *_switched(before, rollout)]
+    return [*_trained(before, training), *_stepped(before, rollout), *_rolled_back(before, rollout), *_switched(before, rollout)]
 
 
 def unknown_receivers(spec: ModelSpec, before: ModelStatus, generation: int, settings: Settings) -> list[Event]:
@@ -38,6 +38,14 @@ def _stepped(before: ModelStatus, rollout: Rollout) -> list[Event]:
     if now is None or now.step is None or (known and (known.digest, known.step) == (now.digest, now.step)):
         return []
     return [Event("Normal", "CanaryStep", rollout.message)]
+
+
+def _rolled_back(before: ModelStatus, rollout: Rollout) -> list[Event]:
+    """What has served and must not any more. (A candidate that failed is told by its condition.)"""
+    known, serving = {entry.digest for entry in before.quarantine}, before.serving
+    new = [entry for entry in rollout.quarantine if entry.promoted and entry.digest not in known]
+    of = f"revision {serving.number}" if serving else "the revision"
+    return [Event("Warning", "RolledBack", f"{of}: {entry.reason}") for entry in new]
 
 
 def _switched(before: ModelStatus, rollout: Rollout) -> list[Event]:

@@ -18,7 +18,7 @@ from stationkeeper.api.meta import (
 from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.control.planning import conditions, cron, evidence
+from stationkeeper.control.planning import conditions, cron, evidence, probation
 from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
@@ -98,7 +98,7 @@ class _Planner:
         conflict = self._name_conflict()
         if conflict:
             return _stalled(self.observed, self.status, Reason.NAME_CONFLICT, conflict, self.now, look_again=60)
-        rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.now, self.settings)
+        rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.policies, self.now, self.settings)
         checks = self._checks(rollout)
         found = findings(self.policies, checks)
         situation = self._situation(rollout, found)
@@ -226,6 +226,9 @@ class _Planner:
         serving = rollout.serving
         assert serving is not None
         assert serving.since is not None
+        spec, before = self.owner.spec, None
+        if spec.labels and policy.spec.quality:
+            before = probation.predecessor(spec, serving, self.records, rollout.quarantine, self.now)
         config = CheckConfig(
             model=self.owner.identity,
             storage=self.owner.spec.storage,
@@ -235,6 +238,7 @@ class _Planner:
             policy_spec=policy.spec,
             labels=self.owner.spec.labels,
             revision=RevisionIdentity(number=serving.number, digest=serving.digest),
+            predecessor=RevisionIdentity(number=before.number, digest=before.digest) if before else None,
             since=serving.since,
         )
         return check_cronjob(self.owner, config, self.image)

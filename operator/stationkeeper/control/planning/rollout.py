@@ -13,8 +13,9 @@ from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.meta import CONTAINER_SERVE
 from stationkeeper.api.model import CandidateRef, ModelStatus, Quarantined, RevisionRef
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.control.planning import canary, evidence
+from stationkeeper.control.planning import canary, evidence, probation
 from stationkeeper.control.planning.candidacy import Candidacy, Progress, RolloutState
+from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.fleet import Fleet, number, serving_number
 from stationkeeper.control.planning.target import Target, choose, people_quarantine
 from stationkeeper.control.planning.types import Object, Observed, Ref, Settings
@@ -52,11 +53,13 @@ def plan_rollout(
     owner: Owner,
     status: ModelStatus,
     records: Sequence[ModelRevisionSpec],
+    policies: Sequence[PolicyView],
     now: datetime,
     settings: Settings,
 ) -> Rollout:
     """Name the state of serving, then choose what to apply and delete. Pure."""
-    return _Planner(Fleet(observed, owner), status, {record.number: record for record in records}, now, settings).plan()
+    known = {record.number: record for record in records}
+    return _Planner(Fleet(observed, owner), status, known, policies, now, settings).plan()
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class _Planner:
     fleet: Fleet
     status: ModelStatus
     records: dict[int, ModelRevisionSpec]
+    policies: Sequence[PolicyView]
     now: datetime
     settings: Settings
 
@@ -72,6 +76,7 @@ class _Planner:
         stable = self.records.get(serving_number(observed, owner.uid) or 0)
         annotations = observed.model["metadata"].get("annotations") or {}
         quarantine = people_quarantine(annotations, self.status, stable, self.now)
+        quarantine += self._failed_probation(stable, quarantine)
         target = choose(owner.spec.revision, list(self.records.values()), quarantine, stable)
         candidacy = self._candidacy(stable, target)
         progress = candidacy.progress() if candidacy else self._settled(stable, target)
@@ -81,6 +86,15 @@ class _Planner:
         elif candidacy and progress.state == RolloutState.PROVEN:
             stable, candidacy = candidacy.record, None
         return self._rollout(stable, candidacy, progress, target, quarantine)
+
+    def _failed_probation(self, stable: ModelRevisionSpec | None, quarantine: Sequence[Quarantined]) -> list[Quarantined]:
+        """The revision that serves, once labels have shown that its predecessor was surely better."""
+        serving = self._serving_ref(stable)
+        before = probation.predecessor(self.fleet.owner.spec, serving, list(self.records.values()), quarantine, self.now)
+        if serving is None or before is None or serving.digest in {entry.digest for entry in quarantine}:
+            return []
+        said = probation.loss(before, serving, self.policies, self.status.checks)
+        return [Quarantined(digest=serving.digest, reason=said[:512], at=self.now, promoted=True)] if said else []
 
     def _candidacy(self, stable: ModelRevisionSpec | None, target: Target) -> Candidacy | None:
         record = target.record

@@ -1,6 +1,6 @@
 """The training Job: prepare, train, evaluate-and-publish, one after the other in one pod."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.meta import (
@@ -8,6 +8,10 @@ from stationkeeper.api.meta import (
     CONTAINER_PREPARE,
     CONTAINER_PUBLISH,
     CONTAINER_TRAIN,
+    ENV_ATTEMPT,
+    ENV_DATA,
+    ENV_EPISODE,
+    ENV_MODEL,
     EXIT_INVALID,
     LABEL_EPISODE,
     PATH_DATA,
@@ -72,11 +76,13 @@ def _pod(owner: Owner, config: TrainConfig, image: Image) -> Object:
         "work": PATH_WORK,
         "tmp": "/tmp",  # noqa: S108  an emptyDir of the pod's own
     }
-    learn = everything | {"data": (PATH_DATA, True), "work": (PATH_WORK, True)}
+    learn = {name: path for name, path in everything.items() if name != "work"} | {"data": (PATH_DATA, True)}
     judge = everything | {"data": (PATH_DATA, True), "model": (PATH_MODEL, True)}
     steps = [
         container(CONTAINER_PREPARE, image, _step(CONTAINER_PREPARE), with_store, resources, everything),
-        container(CONTAINER_TRAIN, image, _step(CONTAINER_TRAIN), without_store, resources, learn),
+        _team(config, learn)
+        if config.training.container
+        else container(CONTAINER_TRAIN, image, _step(CONTAINER_TRAIN), without_store, resources, learn),
         container(CONTAINER_PUBLISH, image, _step(CONTAINER_PUBLISH), with_store, resources, judge),
     ]
     return pod_spec(
@@ -85,7 +91,27 @@ def _pod(owner: Owner, config: TrainConfig, image: Image) -> Object:
         initContainers=steps[:2],
         restartPolicy="Never",
         terminationGracePeriodSeconds=10,
+        **_pull_secrets(config),
     )
+
+
+def _team(config: TrainConfig, mounts: Mapping[str, str | tuple[str, bool]]) -> Object:
+    """The team's own container: rows in, a model out. It has no credentials, no configuration of ours, and never the holdout."""
+    theirs = config.training.container
+    assert theirs is not None
+    given = {ENV_DATA: PATH_DATA, ENV_MODEL: PATH_MODEL, ENV_EPISODE: config.episode, ENV_ATTEMPT: str(config.attempt)}
+    env: list[Object] = [{"name": name, "value": value} for name, value in given.items()]
+    # The kubelet reads `$(NAME)` as a variable; here it is what the team wrote.
+    env += [{"name": variable.name, "value": variable.value.replace("$", "$$")} for variable in theirs.env]
+    image = Image(theirs.image, "IfNotPresent")
+    made = container(CONTAINER_TRAIN, image, theirs.command, env, config.training.resources, mounts)
+    made["args"] = list(theirs.args)
+    return {name: value for name, value in made.items() if value or name not in ("command", "args")}
+
+
+def _pull_secrets(config: TrainConfig) -> Object:
+    theirs = config.training.container
+    return {"imagePullSecrets": [{"name": name} for name in theirs.pull_secrets]} if theirs and theirs.pull_secrets else {}
 
 
 def _step(name: str) -> list[str]:

@@ -49,6 +49,9 @@ def test_a_builder_gives_the_same_again_and_keeps_nothing_of_it(case):
 def test_every_container_reads_back_the_configuration_that_was_meant(case, monkeypatch):
     meant = cases.configuration(case)
     for container in cases.containers(build(case)):
+        if container["image"] != cases.IMAGE.name:
+            assert ENV_CONFIG not in {variable["name"] for variable in container["env"]}, "a team's own needs not know it"
+            continue
         told = next(variable["value"] for variable in container["env"] if variable["name"] == ENV_CONFIG)
         assert "$" not in told, "the kubelet would put something else in the place of $(NAME) and $$"
         monkeypatch.setenv(ENV_CONFIG, told)
@@ -94,10 +97,26 @@ def test_a_run_ends_and_is_tried_again_only_where_that_can_help(case):
     assert last == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 
 
-def test_training_sees_no_holdout_that_it_could_change_and_publishing_no_model():
+def test_training_never_sees_the_holdout_and_publishing_no_model():
     prepare, train, publish = cases.containers(build("training-for-the-first-revision"))
     read_only = [{m["name"] for m in c["volumeMounts"] if m.get("readOnly")} for c in (prepare, train, publish)]
-    assert read_only == [set(), {"data", "work"}, {"data", "model"}]
+    assert read_only == [set(), {"data"}, {"data", "model"}]
+    assert "work" not in {mount["name"] for mount in train["volumeMounts"]}
+
+
+def test_a_teams_container_is_told_where_its_rows_are_and_what_the_team_wrote():
+    _, train, _ = cases.containers(build("training-by-a-teams-own-container"))
+    told = {variable["name"]: variable["value"] for variable in train["env"]}
+    assert told == {
+        "STATIONKEEPER_DATA": "/mnt/data",
+        "STATIONKEEPER_MODEL": "/mnt/model",
+        "STATIONKEEPER_EPISODE": "0123456789",
+        "STATIONKEEPER_ATTEMPT": "1",
+        "PRICE": "$$(HOME) $$$$5",  # as the kubelet reads it: $(HOME) $$5
+    }
+    assert (train["command"], train["args"]) == (["python3", "/app/train.py"], ["--depth=6"])
+    pod = cases.pod_template(build("training-by-a-teams-own-container"))["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
 
 
 def test_the_service_and_the_deployment_of_a_revision_mean_the_same_pods():
