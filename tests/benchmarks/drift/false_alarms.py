@@ -4,6 +4,7 @@ A window is drawn as counts from the true shares of the reference's bins, so tha
 one of 200. References are samples themselves: the rates are over references and windows.
 """
 
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -19,6 +20,7 @@ from stationkeeper.workloads.drift import grid
 from stationkeeper.workloads.drift.columns import Check, judge_columns
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import NumericReference, ReferenceProfile, build_reference
+from stationkeeper.workloads.drift.statistics import MEASURES
 
 SIZES: Final = (200, 500, 2_000, 10_000, 100_000, 1_000_000)
 REFERENCE_ROWS: Final = 20_000
@@ -193,3 +195,57 @@ def _judged(
         window = empty.fresh()
         window.update({name: traffic[name][at : at + rows] + level for name in names}, {})
         yield alarms(window, asked, 0.01) > 0
+
+
+# ---- the tables ----
+
+
+def _row(*cells: object) -> None:
+    print("| " + " | ".join(f"{cell:.2%}" if isinstance(cell, float) else str(cell) for cell in cells) + " |", flush=True)
+
+
+def _head(*cells: object) -> None:
+    _row(*cells)
+    _row(*("---" for _ in cells))
+
+
+def _alarm_table(count: int) -> None:
+    print(f"\nHealthy windows with any alarm, of {count} for each figure (promised: at most 1.00%)\n")
+    _head("rows of the window", *(f"{rows:,}" for rows in SIZES))
+    _row("PSI, policy as it is", *(alarm_rate("PSI", rows, count, effect=None) for rows in SIZES))
+    for test in TESTS:
+        many = {} if test == "PSI" else {"count": count // 5, "references": REFERENCES // 4}
+        _row(f"{test}, no least effect", *(alarm_rate(test, rows, **{"count": count, **many}) for rows in SIZES))
+
+
+def _power_table(count: int) -> None:
+    print("\nDrifts that are found in one column among forty, by rows of the window\n")
+    _head("test", "column", "shift", *(f"{rows:,}" for rows in SIZES))
+    for test in TESTS:
+        name = "normal" if "numeric" in MEASURES[test].kinds else "four words"
+        for shift in (0.1, 0.2, 0.3, 0.5, 1.0):
+            _row(test, name, shift, *(power(test, name, rows, shift, count) for rows in SIZES))
+
+
+def _daily_table(runs: int) -> None:
+    print("\nDaily traffic with weather: windows with any alarm of ten columns, healthy and shifted by two standard deviations\n")
+    _head("test", "window", "healthy", "shifted")
+    for test in ("PSI", "KolmogorovSmirnov"):
+        for hours in (1, 6, 24):
+            shifted = daily_alarm_rate(hours, runs=max(runs // 5, 1), test=test, level=2.0)
+            _row(test, f"{hours} h", daily_alarm_rate(hours, runs=runs, test=test), shifted)
+
+
+def main() -> None:
+    """Print all tables as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--windows", type=int, default=10_000, help="healthy windows for each figure")
+    parser.add_argument("--runs", type=int, default=20, help="half years of daily traffic")
+    asked = parser.parse_args()
+    _alarm_table(asked.windows)
+    _power_table(max(asked.windows // 50, 20))
+    _daily_table(asked.runs)
+
+
+if __name__ == "__main__":
+    main()

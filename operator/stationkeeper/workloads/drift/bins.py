@@ -5,6 +5,7 @@ than `RARE` rows are not named.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -22,6 +23,7 @@ MAX_BINS: Final = 3 * BINS + 2 * grid.TAIL
 MAX_CATEGORIES: Final = 254
 MAX_CATEGORY_LENGTH: Final = 128
 RARE: Final = 20  # rows; a rarer value could name a person, and the profile is never deleted
+_RUN: Final = 32768  # rows that are counted at once; the intermediate arrays stay in the processor's cache
 
 Array = NDArray[Any]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -89,6 +91,15 @@ class NumericReference(Tolerant):
         """Bin of each value; numbers, NaN for missing."""
         return self.table.take(grid.codes(np.asarray(values, dtype=np.float64), self.center, 1 / self.scale)).astype(np.int64)
 
+    def count(self, values: Array) -> Ints:
+        """How often each bin is met; numbers, NaN for missing."""
+        counts = np.zeros(self.bins, dtype=np.int64)
+        # bincount wants wide integers: to widen the table once is cheaper than every value, where there are many.
+        table = self.table.astype(np.intp) if len(values) > _RUN else self.table
+        for cells in grid.runs(values, self.center, 1 / self.scale, min(_RUN, len(values))):
+            counts += np.bincount(table.take(cells, mode="wrap"), minlength=self.bins)
+        return counts
+
 
 class CategoricalReference(Tolerant):
     """A categorical or boolean column or output. Bins in the order of `vector`: the categories, any other, missing."""
@@ -130,6 +141,13 @@ class CategoricalReference(Tolerant):
         """Bin of each value; strings, None for missing."""
         lookup, other = self.lookup, len(self.categories)
         return np.fromiter((lookup.get(v, other) for v in values.tolist()), dtype=np.int64, count=len(values))
+
+    def count(self, tally: Mapping[Any, int]) -> Ints:
+        """How often each bin is met, from how often each distinct value is."""
+        counts, lookup, other = [0] * self.bins, self.lookup, len(self.categories)
+        for value, times in tally.items():
+            counts[lookup.get(value, other)] += times
+        return np.array(counts, dtype=np.int64)
 
 
 AnyReference = NumericReference | CategoricalReference

@@ -144,6 +144,18 @@ def test_variation_is_measured_in_blocks_of_time_whatever_the_order_of_rows() ->
     assert not {"KolmogorovSmirnov", "Wasserstein"} & set(block["carrier"].spreads)
 
 
+def test_weather_that_stays_makes_the_blocks_of_the_reference_tell_less() -> None:
+    rng = np.random.default_rng(6)
+
+    def blocks(stay: int) -> float:
+        data = helpers.columns(16_000)
+        data["temp"] = np.repeat(rng.normal(size=16_000 // (250 * stay)), 250 * stay) + rng.normal(size=16_000)
+        made = build_reference(helpers.frame(data), helpers.FEATURES, {}, timestamps=np.arange(16_000).astype("datetime64[m]"))
+        return next(v for v in made.variation if v.size == 250).features["temp"].spreads["PSI"].blocks
+
+    assert blocks(8) < 30 < 40 < blocks(1) <= 64
+
+
 def test_a_profile_of_an_earlier_build_is_read_without_its_variation() -> None:
     made = helpers.reference(2_000)
     old = {"size": 125, "features": {"temp": {"psi": {"median": 0.1, "maximum": 0.2}, "ks": None, "missing_rise": 0.3}}}

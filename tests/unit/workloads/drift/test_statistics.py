@@ -11,12 +11,12 @@ from scipy.spatial.distance import jensenshannon
 from stationkeeper.api.driftpolicy import Test
 from stationkeeper.api.manifest import ColumnKind
 from stationkeeper.workloads.drift.bins import NumericReference, column_reference
-from stationkeeper.workloads.drift.calibration import calibrate, level, limit
+from stationkeeper.workloads.drift.calibration import calibrate, level, limit, ordinary
 from stationkeeper.workloads.drift.chance import chi_square_quantile, chi_square_tail, noise, normal_quantile, p_value
 from stationkeeper.workloads.drift.statistics import MEASURES, Statistic, compare, compare_blocks
 from stationkeeper.workloads.drift.statistics.binning import merging
 from stationkeeper.workloads.drift.statistics.distances import LEAST, SMOOTHING
-from stationkeeper.workloads.drift.variation import ColumnVariation, Spread
+from stationkeeper.workloads.drift.variation import ColumnVariation, Spread, Variation
 
 RNG = np.random.default_rng(11)
 A, B = RNG.normal(0, 1, 8_000), RNG.normal(0.3, 1.2, 6_000)
@@ -204,6 +204,26 @@ def test_a_threshold_is_the_largest_of_noise_variation_and_effect() -> None:
     assert 1.5 < limit(days) == days.variation < 2.0
     assert limit(calibrate(found, 0.001, effect=5.0)) == 5.0
     assert calibrate(found, 0.001, ColumnVariation(spreads={"Hellinger": Spread(level=1.0)})) == alone
+
+
+def test_a_long_window_has_the_tightest_bound_that_blocks_no_longer_than_it_give() -> None:
+    def size(rows: int, scale: float, blocks: int) -> Variation:
+        spreads = {"PSI": Spread(scale=scale, blocks=blocks)} if scale else {}
+        return Variation(size=rows, features={"x": ColumnVariation(spreads=spreads, missing_rise=scale)})
+
+    known = [size(500, 0.4, 64), size(1_000, 0.2, 20), size(1_666, 0.1, 12), size(3_333, 0.15, 6)]
+    chosen = {rows: ordinary(known, "features", "x", rows) for rows in (100, 600, 1_500, 2_000, 9_000)}
+    assert {rows: c and c.spreads["PSI"].scale for rows, c in chosen.items()} == {
+        100: 0.4,
+        600: 0.4,
+        1_500: 0.2,
+        2_000: 0.1,
+        9_000: 0.1,
+    }
+    calm = ordinary([*known, size(5_000, 0.0, 6)], "features", "x", 9_000)
+    assert calm is not None
+    assert calm.spreads["PSI"] == Spread()
+    assert ordinary(known, "predictions", "x", 500) is None
 
 
 def test_few_blocks_tell_little_about_a_rare_window() -> None:

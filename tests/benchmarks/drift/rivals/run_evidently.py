@@ -1,0 +1,26 @@
+"""Evidently's default preset on two Parquet files. Runs in an environment of its own: `python run_evidently.py REFERENCE CURRENT`."""
+
+import json
+import resource
+import sys
+import time
+
+import evidently
+import pandas as pd
+from evidently import Report
+from evidently.presets import DataDriftPreset
+
+start = time.perf_counter()
+reference, current = (pd.read_parquet(path) for path in sys.argv[1:3])
+snapshot = Report([DataDriftPreset()]).run(current, reference)
+found = []
+for metric in snapshot.dict()["metrics"]:
+    config = metric.get("config", {})
+    if not str(config.get("type", "")).endswith("ValueDrift"):
+        continue
+    value, threshold, p_value = float(metric["value"]), config["threshold"], "p_value" in str(config["method"])
+    if (value < threshold) if p_value else (value >= threshold):
+        found.append(config["column"])
+took = time.perf_counter() - start
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"seconds": took, "bytes": memory, "drifted": found, "version": evidently.__version__}))
