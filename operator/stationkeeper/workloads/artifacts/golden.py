@@ -56,7 +56,7 @@ class Golden(Tolerant):
         Raises:
             ParityError: when it answers otherwise.
         """
-        answers = predictor.predict(from_lists(self.columns, predictor.manifest.features))
+        answers = predictor.predict(from_lists(self.columns, predictor.meaning.features))
         for name, got in _fields(answers).items():
             wanted = getattr(self, name)
             if (wanted is None) != (got is None):

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Manifest, Task
+from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Column, Manifest, Task
 from stationkeeper.workloads.artifacts.columns import Array, Columns, ModelInput, model_input
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.trusted import TRUSTED
@@ -40,10 +40,26 @@ class Predictions:
     values: NDArray[np.float64] | None = None
 
 
+class Meaning(Protocol):
+    """What a model's inputs and answers mean: its manifest, or the schema that becomes one."""
+
+    @property
+    def task(self) -> Task:
+        """See `Task`."""
+
+    @property
+    def features(self) -> list[Column]:
+        """The columns, in the order of the model's input."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Class labels in the order of the probabilities."""
+
+
 class Predictor(Protocol):
     """A loaded model."""
 
-    manifest: Manifest
+    meaning: Meaning
 
     def predict(self, columns: Columns) -> Predictions:
         """Answer for columns as `artifacts.columns` describes them; columns that are no features are ignored.
@@ -51,6 +67,10 @@ class Predictor(Protocol):
         Raises:
             ColumnError: when a feature is missing.
         """
+        ...
+
+    def answer(self, data: ModelInput) -> Predictions:
+        """Answer for the matrices that the columns become."""
         ...
 
 
@@ -71,8 +91,8 @@ def load_model(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
 class OnnxPredictor:
     """A model on ONNX Runtime. One thread: replicas are how serving scales, and small batches gain nothing from more."""
 
-    def __init__(self, manifest: Manifest, data: bytes) -> None:
-        self.manifest = manifest
+    def __init__(self, meaning: Meaning, data: bytes) -> None:
+        self.meaning = meaning
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -80,42 +100,43 @@ class OnnxPredictor:
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no base class
-            raise MalformedArtifact(f"{FILE_ONNX} of {manifest.model} cannot be loaded: {error}") from error
+            raise MalformedArtifact(f"{FILE_ONNX} cannot be loaded: {error}") from error
         self._inputs = {i.name for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]
 
     def predict(self, columns: Columns) -> Predictions:
         """See `Predictor.predict`."""
-        data = model_input(columns, self.manifest.features)
+        return self.answer(model_input(columns, self.meaning.features))
+
+    def answer(self, data: ModelInput) -> Predictions:
+        """See `Predictor.answer`."""
         feed = {INPUT_NUMERIC: data.numeric, INPUT_TEXT: data.text}
         answers = self._session.run(self._outputs, {name: value for name, value in feed.items() if name in self._inputs})
-        if self.manifest.task is Task.REGRESSION:
+        if self.meaning.task is Task.REGRESSION:
             return Predictions(values=answers[0].astype(np.float64).reshape(-1))
         named = dict(zip(self._outputs, answers, strict=True))
-        return classified(self.manifest.classes, named[OUTPUT_LABEL], named.get(OUTPUT_PROBABILITIES))
+        return classified(self.meaning.classes, named[OUTPUT_LABEL], named.get(OUTPUT_PROBABILITIES))
 
 
 class SklearnPredictor:
     """A scikit-learn pipeline: the fallback where ONNX has no conversion or another result."""
 
-    def __init__(self, manifest: Manifest, pipeline: Any) -> None:
-        self.manifest = manifest
+    def __init__(self, meaning: Meaning, pipeline: Any) -> None:
+        self.meaning = meaning
         self._pipeline = pipeline
 
     def predict(self, columns: Columns) -> Predictions:
         """See `Predictor.predict`."""
-        data = model_input(columns, self.manifest.features)
-        return predict_pipeline(self._pipeline, self.manifest.task, self.manifest.classes, data)
+        return self.answer(model_input(columns, self.meaning.features))
 
-
-def predict_pipeline(pipeline: Any, task: Task, classes: list[str], data: ModelInput) -> Predictions:
-    """Predict with a fitted pipeline whose classes are positions in `classes`."""
-    frame = data.frame()
-    if task is Task.REGRESSION:
-        return Predictions(values=np.asarray(pipeline.predict(frame), dtype=np.float64).reshape(-1))
-    probabilities = pipeline.predict_proba(frame) if hasattr(pipeline, "predict_proba") else None
-    # The label of almost every classifier is the likeliest class, but not of all: ask it.
-    return classified(classes, pipeline.predict(frame), probabilities)
+    def answer(self, data: ModelInput) -> Predictions:
+        """See `Predictor.answer`. The pipeline's classes are positions in the list of classes."""
+        frame, pipeline = data.frame(), self._pipeline
+        if self.meaning.task is Task.REGRESSION:
+            return Predictions(values=np.asarray(pipeline.predict(frame), dtype=np.float64).reshape(-1))
+        probabilities = pipeline.predict_proba(frame) if hasattr(pipeline, "predict_proba") else None
+        # The label of almost every classifier is the likeliest class, but not of all: ask it.
+        return classified(self.meaning.classes, pipeline.predict(frame), probabilities)
 
 
 def classified(classes: list[str], positions: Array, probabilities: Array | None) -> Predictions:

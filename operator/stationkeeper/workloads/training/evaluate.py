@@ -60,7 +60,7 @@ def evaluate(config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.
         StoreError, ArtifactError: when the champion cannot be loaded.
     """
     meaning = prepared.rows_schema
-    known = _known(holdout, meaning)
+    known = known_rows(holdout, meaning)
     if not known.all():
         log.warning("%d rows of the holdout have classes that training never saw; they are left out", int((~known).sum()))
     champion, incomparable = None, None
@@ -99,7 +99,8 @@ def _verdict(
     return Verdict(decision, results, metrics, {name: pair.champion for name, pair in pairs.items()})
 
 
-def _known(holdout: pl.DataFrame, meaning: Schema) -> NDArray[np.bool_]:
+def known_rows(holdout: pl.DataFrame, meaning: Schema) -> NDArray[np.bool_]:
+    """Rows of classes that training saw."""
     if meaning.task is Task.REGRESSION:
         return np.ones(holdout.height, dtype=bool)
     return holdout[meaning.target].is_in(meaning.classes).to_numpy()
@@ -140,18 +141,19 @@ def _bench(
     champion: tuple[Manifest, Predictions] | None,
 ) -> Bench:
     kept = holdout.filter(pl.Series(rows))
-    theirs = _answers(meaning, champion[0].classes, _rows(champion[1], rows), kept) if champion else None
+    theirs = answers_for(meaning, champion[0].classes, at(champion[1], rows), kept) if champion else None
     times = kept[meaning.timestamp].dt.epoch("us").to_numpy() if meaning.timestamp else None
     return Bench(
         task=meaning.task,
-        challenger=_answers(meaning, meaning.classes, _rows(ours, rows), kept),
+        challenger=answers_for(meaning, meaning.classes, at(ours, rows), kept),
         champion=theirs,
         blocks=bootstrap.time_blocks(times) if times is not None else None,
         seed=estimators.seed_of(config.model.uid, config.episode, config.attempt),
     )
 
 
-def _answers(meaning: Schema, given: Sequence[str], predictions: Predictions, rows: pl.DataFrame) -> Answers:
+def answers_for(meaning: Schema, given: Sequence[str], predictions: Predictions, rows: pl.DataFrame) -> Answers:
+    """Predictions for rows with their truth. `given` is the order of the columns of the probabilities."""
     if meaning.task is Task.REGRESSION:
         assert predictions.values is not None
         return Answers.of_values(predictions.values, rows[meaning.target].to_numpy())
@@ -159,6 +161,7 @@ def _answers(meaning: Schema, given: Sequence[str], predictions: Predictions, ro
     return Answers.of_classes(predictions, given, order, rows[meaning.target].to_list())
 
 
-def _rows(predictions: Predictions, rows: NDArray[np.bool_]) -> Predictions:
+def at(predictions: Predictions, rows: NDArray[np.bool_]) -> Predictions:
+    """The predictions of some rows."""
     parts = [predictions.labels, predictions.probabilities, predictions.values]
     return Predictions(*(None if part is None else part[rows] for part in parts))

@@ -44,7 +44,9 @@ def fit(config: TrainConfig, meaning: Schema, rows: pl.DataFrame) -> Pipeline:
         AttemptEnded: Failed, when the estimator raises.
     """
     seed = estimators.seed_of(config.model.uid, config.episode, config.attempt)
-    estimator = estimators.build(config.training.estimator, seed)
+    wanted = config.training.estimator
+    assert wanted is not None, "a team's own container trains"
+    estimator = estimators.build(wanted, seed)
     data = model_input(from_frame(rows, meaning.features), meaning.features)
     name = type(estimator).__name__
     log.info("fitting %s on %d rows and %d features", name, rows.height, len(meaning.features))

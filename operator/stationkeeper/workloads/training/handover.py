@@ -9,6 +9,7 @@ from stationkeeper.api.base import Time, Tolerant
 from stationkeeper.api.manifest import Column, DataRecord, Task
 from stationkeeper.api.meta import PATH_DATA, PATH_MODEL, PATH_WORK
 
+TARGET: Final = "target"  # a number, or the position of the class in `Schema.classes`
 ENV_ROOT: Final = "STATIONKEEPER_ROOT"
 
 
@@ -61,6 +62,11 @@ class Paths:
         return self.data / "train.parquet"
 
     @property
+    def input(self) -> Path:
+        """The same as a model gets them, for a team's own container: columns n0 … and t0 …, and `TARGET`."""
+        return self.data / "input.parquet"
+
+    @property
     def schema(self) -> Path:
         """Their meaning: `Schema`."""
         return self.data / "schema.json"
@@ -79,6 +85,11 @@ class Paths:
     def fitted(self) -> Path:
         """The fitted pipeline (skops)."""
         return self.model / "model.skops"
+
+    @property
+    def onnx(self) -> Path:
+        """In its place, from a team's own container: a model that is ONNX."""
+        return self.model / "model.onnx"
 
     @property
     def broken(self) -> Path:

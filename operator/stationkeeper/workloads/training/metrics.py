@@ -5,20 +5,28 @@ resample of rows is an index array and no model predicts twice.
 """
 
 import difflib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from stationkeeper.api.manifest import Task
 from stationkeeper.api.model import Gate
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.training.ending import invalid
-
-Rows = NDArray[np.intp]
+from stationkeeper.workloads.training.stored import (
+    Rows,
+    StoredClassifier,
+    StoredProbabilities,
+    StoredRegressor,
+    at,
+    normal,
+    row_scores,
+    with_probabilities,
+)
 
 
 def check_metrics(gates: Sequence[Gate]) -> None:
@@ -27,44 +35,23 @@ def check_metrics(gates: Sequence[Gate]) -> None:
     Raises:
         AttemptEnded: InvalidData with UnknownMetric or InvalidSpec.
     """
-    known = get_scorer_names()
     for gate in gates:
-        if gate.metric not in known:
-            near = difflib.get_close_matches(gate.metric, known, 3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"for example {', '.join(known[:5])}"
-            raise invalid("UnknownMetric", f"{gate.metric!r} is not a scorer of scikit-learn; {hint}")
+        if said := unknown(gate.metric):
+            raise invalid("UnknownMetric", said)
     if all(gate.min is None for gate in gates):
         raise invalid(
             "InvalidSpec", "evaluation.gates: at least one gate needs `min`, or the first model would be judged by nothing"
         )
 
 
-class _Stored(BaseEstimator):  # type: ignore[misc, unused-ignore]
-    """An estimator that has answered already."""
-
-    def __init__(self, answers: Any = None) -> None:
-        self.answers = answers
-
-    def predict(self, rows: Rows) -> Any:
-        return self.answers[rows]
-
-
-class _StoredRegressor(RegressorMixin, _Stored):  # type: ignore[misc, unused-ignore]
-    pass
-
-
-class _StoredClassifier(ClassifierMixin, _Stored):  # type: ignore[misc, unused-ignore]
-    def __init__(self, answers: Any = None, classes: int = 2) -> None:
-        super().__init__(answers)
-        self.classes = classes
-        self.classes_ = np.arange(classes)
-
-
-class _StoredProbabilities(_StoredClassifier):
-    probabilities: Any = None
-
-    def predict_proba(self, rows: Rows) -> Any:
-        return self.probabilities[rows]
+def unknown(metric: str) -> str | None:
+    """Why a metric is no scorer, with what may have been meant; None when it is one."""
+    known = get_scorer_names()
+    if metric in known:
+        return None
+    near = difflib.get_close_matches(metric, known, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"for example {', '.join(known[:5])}"
+    return f"{metric!r} is not a scorer of scikit-learn; {hint}"
 
 
 class Answers:
@@ -76,13 +63,12 @@ class Answers:
     def __init__(self, estimator: Any, truth: NDArray[Any]) -> None:
         self.truth = truth
         self._estimator = estimator
-        self._ranks: tuple[NDArray[np.intp], int] | None = None
         self._by_row: dict[str, NDArray[np.float64] | None] = {}
 
     @classmethod
     def of_values(cls, values: NDArray[np.float64], truth: NDArray[np.float64]) -> Self:
         """Of a regression."""
-        return cls(_StoredRegressor(values), truth)
+        return cls(StoredRegressor(values), truth)
 
     @classmethod
     def of_classes(cls, predictions: Predictions, given: Sequence[str], classes: Sequence[str], truth: Sequence[str]) -> Self:
@@ -96,16 +82,57 @@ class Answers:
         index = {label: position for position, label in enumerate(classes)}
         assert predictions.labels is not None
         labels = np.array([index[label] for label in predictions.labels], dtype=np.int64)
-        estimator = _StoredClassifier(labels, len(classes))
+        estimator = StoredClassifier(labels, len(classes))
         if predictions.probabilities is not None:
-            estimator = _StoredProbabilities(labels, len(classes))
-            estimator.probabilities = _normal(predictions.probabilities[:, [list(given).index(label) for label in classes]])
+            ordered = predictions.probabilities[:, [list(given).index(label) for label in classes]]
+            estimator = with_probabilities(labels, normal(ordered))
         return cls(estimator, np.array([index[label] for label in truth], dtype=np.int64))
 
     @property
     def rows(self) -> Rows:
         """All rows."""
         return np.arange(len(self.truth))
+
+    @property
+    def given(self) -> NDArray[Any]:
+        """The values of a regression, or the numbers of the classes that were answered."""
+        return np.asarray(self._estimator.answers)
+
+    @property
+    def probabilities(self) -> NDArray[np.float64] | None:
+        """Shape (rows, classes), rows adding up to 1; None where there are none."""
+        return getattr(self._estimator, "probabilities", None)
+
+    def judged_by(self, truth: NDArray[Any], rows: Rows | None = None) -> "Answers":
+        """The same answers, or those to `rows`, against another truth."""
+        return Answers(self._estimator if rows is None else at(self._estimator, rows), truth)
+
+    def constant(self, metric: str) -> "Answers":
+        """The best predictor for these rows that knows how the truth is distributed and nothing of any row.
+
+        Raises:
+            ValueError, AttributeError: when the metric does not fit.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # precision is undefined where nobody is called positive
+            return max(
+                (Answers(e, self.truth) for e in self._constants()),
+                key=lambda a: np.nan_to_num(a.score(metric, a.rows), nan=-np.inf),
+            )
+
+    def _constants(self) -> Iterator[Any]:
+        if isinstance(self._estimator, StoredRegressor):
+            for value in (self.truth.mean(), np.median(self.truth)):
+                yield StoredRegressor(np.full(len(self.truth), value))
+            return
+        classes = self._estimator.classes
+        shares = np.bincount(self.truth, minlength=classes) / len(self.truth)
+        for label in range(2) if classes == 2 else [int(shares.argmax())]:  # of many classes the commonest is the best guess
+            labels = np.full(len(self.truth), label)
+            if self.probabilities is None:
+                yield StoredClassifier(labels, classes)
+            else:
+                yield with_probabilities(labels, np.tile(shares, (len(labels), 1)))
 
     def score(self, metric: str, rows: Rows) -> float:
         """The score on these rows; NaN where it does not exist there.
@@ -117,51 +144,51 @@ class Answers:
 
     def resampled(self, metric: str, weights: NDArray[np.int64]) -> float:
         """The score when row i occurs `weights[i]` times."""
-        if metric == "roc_auc" and isinstance(self._estimator, _StoredProbabilities):
+        try:
+            return self.weighted(metric, weights)
+        except TypeError:  # the metric knows no weights
+            return self.score(metric, np.repeat(self.rows, weights))
+
+    def weighted(self, metric: str, weights: NDArray[Any]) -> float:
+        """The score when row i counts `weights[i]`.
+
+        Raises:
+            TypeError: when the metric knows no weights.
+            ValueError, AttributeError: as `score`.
+        """
+        if metric == "roc_auc" and isinstance(self._estimator, StoredProbabilities):
             return self._auc(weights)  # sorting anew for each resample would take minutes
         losses = self._losses(metric)
         if losses is not None:
             return float(weights @ losses / weights.sum())
-        return self.score(metric, np.repeat(self.rows, weights))
+        scorer = get_scorer(metric)
+        if isinstance(self._estimator, StoredClassifier) and scorer._response_method == "predict":
+            return self._by_cell(scorer, weights)
+        rows = np.flatnonzero(weights)  # a class without weight is none: scorers would count it
+        return float(scorer(self._estimator, rows, self.truth[rows], sample_weight=weights[rows]))
+
+    def _by_cell(self, scorer: Any, weights: NDArray[Any]) -> float:
+        """Metrics of labels alone see of a row its truth and its answer only: a few cells stand for all rows."""
+        classes = self._estimator.classes
+        cells = np.bincount(self.truth * classes + self.given, weights, classes * classes)
+        filled = np.flatnonzero(cells)
+        truth, given = np.divmod(filled, classes)
+        return float(scorer(StoredClassifier(given, classes), np.arange(len(filled)), truth, sample_weight=cells[filled]))
 
     def _losses(self, metric: str) -> NDArray[np.float64] | None:
         """Scores of single rows, for metrics that are their mean."""
         if metric not in self._by_row:
-            self._by_row[metric] = _row_scores(metric, self._estimator, self.truth)
+            self._by_row[metric] = row_scores(metric, self._estimator, self.truth)
         return self._by_row[metric]
 
-    def _auc(self, weights: NDArray[np.int64]) -> float:
+    def _auc(self, weights: NDArray[Any]) -> float:
         """Share of pairs (positive, negative) that are in order, ties counting half (Mann and Whitney, 1947)."""
-        if self._ranks is None:
-            values, inverse = np.unique(self._estimator.probabilities[:, 1], return_inverse=True)
-            self._ranks = inverse, len(values)
-        inverse, size = self._ranks
+        inverse, size = self._estimator.ranks
         positives = np.bincount(inverse, weights * self.truth, size)
         negatives = np.bincount(inverse, weights * (1 - self.truth), size)
         pairs = positives.sum() * negatives.sum()
         below = np.cumsum(negatives) - negatives / 2
         return float((positives * below).sum() / pairs) if pairs else float("nan")
-
-
-def _row_scores(metric: str, estimator: Any, truth: NDArray[Any]) -> NDArray[np.float64] | None:
-    if metric == "accuracy":
-        return np.asarray(estimator.answers == truth, dtype=np.float64)
-    if metric == "neg_mean_absolute_error":
-        return np.asarray(-np.abs(estimator.answers - truth))
-    if metric == "neg_mean_squared_error":
-        return np.asarray(-np.square(estimator.answers - truth))
-    if metric == "neg_log_loss" and isinstance(estimator, _StoredProbabilities):
-        likely = estimator.probabilities[np.arange(len(truth)), truth]
-        return np.asarray(np.log(np.clip(likely, np.finfo(np.float64).eps, 1.0)))
-    return None
-
-
-def _normal(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows that sum to one in double precision: log loss warns about float32's rounding."""
-    total = probabilities.sum(axis=1, keepdims=True)
-    even = np.full_like(probabilities, 1 / probabilities.shape[1])
-    normal: NDArray[np.float64] = np.divide(probabilities, total, out=even, where=total > 0)
-    return normal
 
 
 def scoring_order(task: Task, classes: Sequence[str], positive: str | None) -> list[str]:

@@ -16,8 +16,10 @@ from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.owner import claim
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import estimators, leakage, reading, schema
+from stationkeeper.workloads.training.challenger import input_of
 from stationkeeper.workloads.training.ending import invalid, waiting
-from stationkeeper.workloads.training.handover import Paths, Prepared, Schema
+from stationkeeper.workloads.training.fit import target_of
+from stationkeeper.workloads.training.handover import TARGET, Paths, Prepared, Schema
 from stationkeeper.workloads.training.inputs import Inputs, freeze
 from stationkeeper.workloads.training.metrics import check_metrics
 from stationkeeper.workloads.training.split import split
@@ -53,21 +55,23 @@ def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths) 
 
 
 def _check_spec(config: TrainConfig) -> bool:
-    """Refuse what cannot work before a byte is read; tells whether the estimator classifies."""
+    """Refuse what cannot work before a byte is read; tells whether classes are learned."""
     training = config.training
     schema.check_names(training.data)
-    estimator = estimators.build(training.estimator, 0)
+    classifier = training.container is not None and training.container.task == "Classification"
+    if training.estimator:
+        classifier = estimators.classifies(estimators.build(training.estimator, 0))
     check_metrics(training.evaluation.gates)
-    return estimators.classifies(estimator)
+    return classifier
 
 
 def _fetch(source: Store, inputs: Inputs, paths: Paths) -> list[Path]:
-    folder = paths.work / "inputs"
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for number, item in enumerate(inputs.objects):
+        folder = paths.work / "inputs" / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
         # The name is for messages; it comes from outside, so it is made harmless first.
-        path = folder / f"{number:06d}-{re.sub(r'[^A-Za-z0-9._-]', '_', item.key.rsplit('/', 1)[-1])[-100:]}"
+        path = folder / re.sub(r"[^A-Za-z0-9._=-]", "_", item.key)[-100:]
         source.download(item.key, path)
         if path.stat().st_size != item.size:
             raise invalid("InputChanged", f"{source.uri(item.key)} changed while it was read; retrain when writing has ended")
@@ -183,6 +187,9 @@ def _write(
         champion_shares_split=bool(data.timestamp) or set(known) == set(names),
     )
     train.select([*names, data.target, *time]).write_parquet(paths.train)
+    if config.training.container:
+        ready = input_of(meaning, train).frame().with_columns(pl.Series(TARGET, target_of(train, meaning)))
+        ready.write_parquet(paths.input)
     holdout.write_parquet(paths.holdout)
     paths.schema.write_bytes(meaning.model_dump_json(by_alias=True).encode())
     paths.prepared.write_bytes(prepared.model_dump_json(by_alias=True).encode())

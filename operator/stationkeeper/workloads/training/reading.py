@@ -16,7 +16,7 @@ from stationkeeper.workloads.training.ending import invalid
 log = logging.getLogger(__name__)
 
 Select = Callable[[Sequence[str]], Collection[str]]
-_NULLS = ["", "NA", "NaN", "nan", "null", "NULL"]
+NULLS = ["", "NA", "NaN", "nan", "null", "NULL"]
 
 
 def columns_of(path: Path, data: Data) -> list[str]:
@@ -32,20 +32,20 @@ def columns_of(path: Path, data: Data) -> list[str]:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 names = next(csv.reader(file), [])
     except (PolarsError, OSError, UnicodeDecodeError, csv.Error) as error:
-        raise malformed(path, error) from error
+        raise malformed(path, data, error) from error
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise invalid("DuplicateColumn", f"{path.name} has the column {twice[0]!r} twice; name each column once")
+        raise invalid("DuplicateColumn", f"{path.name} under {data.uri} has the column {twice[0]!r} twice; name each column once")
     pattern = next((name for name in names if name == "*" or (name.startswith("^") and name.endswith("$"))), None)
     if pattern is not None:  # Polars would take it for a pattern and select other columns
-        raise invalid("MalformedData", f"{path.name} has a column named {pattern[:100]!r}; rename it")
+        raise invalid("MalformedData", f"{path.name} under {data.uri} has a column named {pattern[:100]!r}; rename it")
     return names
 
 
-def malformed(path: Path, error: Exception) -> Exception:
+def malformed(path: Path, data: Data, error: Exception) -> Exception:
     """The ending for a file that cannot be read."""
     line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    return invalid("MalformedData", f"{path.name} cannot be read: {line}; replace or remove it")
+    return invalid("MalformedData", f"{path.name} under {data.uri} cannot be read: {line}; replace or remove it")
 
 
 def read_file(path: Path, data: Data, wanted: Collection[str]) -> pl.DataFrame:
@@ -60,10 +60,10 @@ def read_file(path: Path, data: Data, wanted: Collection[str]) -> pl.DataFrame:
             frame = pl.read_parquet(path, columns=columns, glob=False)
         else:
             frame = pl.read_csv(
-                path, columns=columns, glob=False, null_values=_NULLS, infer_schema_length=10_000, try_parse_dates=True
+                path, columns=columns, glob=False, null_values=NULLS, infer_schema_length=10_000, try_parse_dates=True
             )
     except (PolarsError, OSError) as error:
-        raise malformed(path, error) from error
+        raise malformed(path, data, error) from error
     if data.timestamp in frame.columns:
         frame = frame.with_columns(utc(frame[data.timestamp]))
     return frame

@@ -12,7 +12,8 @@ from stationkeeper.api.model import Cause, Gate
 from stationkeeper.workloads.artifacts.runtime import Predictions, classified
 from stationkeeper.workloads.training import bootstrap
 from stationkeeper.workloads.training.gates import Bench, decide, judge
-from stationkeeper.workloads.training.metrics import Answers, _StoredProbabilities
+from stationkeeper.workloads.training.metrics import Answers
+from stationkeeper.workloads.training.stored import StoredProbabilities
 
 CLASSES = ["no", "yes"]
 
@@ -32,7 +33,7 @@ def test_scores_are_scikit_learns_and_resamples_are_repeated_rows(metric: str) -
     truth = rng.integers(0, 2, 300)
     scores = np.round(np.clip(truth * 0.2 + rng.random(300) * 0.8, 0.01, 0.99), 2)  # rounded: ties
     made = answers(scores, truth)
-    stored = _StoredProbabilities(np.asarray(scores > 0.5, dtype=np.int64))
+    stored = StoredProbabilities(np.asarray(scores > 0.5, dtype=np.int64))
     stored.probabilities = np.column_stack([1 - scores, scores])
     assert made.score(metric, made.rows) == pytest.approx(get_scorer(metric)(stored, np.arange(300), truth))
     weights = np.bincount(rng.integers(0, 300, 300), minlength=300)

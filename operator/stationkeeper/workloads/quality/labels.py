@@ -1,0 +1,84 @@
+"""Captured rows and what became of them: joined by request and row, once their labels have matured."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.model import Labels
+from stationkeeper.api.report import LabelCounts
+from stationkeeper.workloads.quality.reading import TRUTH, Found, MalformedLabels, read_labels
+
+__all__ = ["TRUTH", "Found", "Joined", "MalformedLabels", "join", "read_labels"]
+
+_KEY: Final = ["request_id", "row"]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Captured rows with a label.
+
+    rows: as captured, with the column `truth` (text: a class, or a number).
+    counts: what became of all the labels.
+    waiting: captured rows whose labels have not matured.
+    repeated: captured rows that another row of the same key came before; they are left out.
+    selection: which part of the answers the rows are, in words; empty where they are all.
+    """
+
+    rows: pl.DataFrame
+    counts: LabelCounts
+    waiting: int = 0
+    repeated: int = 0
+    selection: str = ""
+
+
+def join(captured: pl.DataFrame, labels: Found, config: Labels, *, as_of: datetime) -> Joined:
+    """Give captured rows their labels.
+
+    A label counts once `lag` has passed since its request, however early it came: otherwise quick outcomes would stand for all. Labels
+    that repeat themselves count once; rows whose labels disagree are left out, because nobody knows which is true.
+
+    Args:
+        captured: rows as `artifacts.captured` reads them.
+        labels: of `read_labels`.
+        config: of the Model.
+        as_of: the moment of judgement.
+    """
+    lag = parse_duration(config.lag)
+    matured = captured.filter(pl.col("arrived_at") + lag <= as_of).with_columns(
+        pl.col("request_id").cast(pl.String), pl.col("row").cast(pl.Int64)
+    )
+    rows = matured.sort("arrived_at", maintain_order=True).unique(_KEY, keep="first", maintain_order=True)
+    said = labels.rows.join(rows.select(*_KEY, "arrived_at"), on=_KEY, how="inner")
+    known = said.filter(pl.col("seen") & pl.col(TRUTH).is_not_null())
+    unseen = said.filter(~pl.col("seen")).select(_KEY).unique().join(known, on=_KEY, how="anti")
+    each = known.group_by(_KEY, maintain_order=True).agg(
+        pl.col(TRUTH).first(),
+        pl.len().alias("times"),
+        pl.col(TRUTH).n_unique().alias("values"),
+        (pl.col("written").min() > pl.col("arrived_at").first() + lag).alias("late"),
+    )
+    agreed = each.filter(pl.col("values") == 1)
+    joined = rows.join(agreed.select(*_KEY, TRUTH), on=_KEY, how="inner", maintain_order="left")
+    conflicting = each.height - agreed.height
+    counts = LabelCounts(
+        requests=rows.height,
+        joined=joined.height,
+        missing=rows.height - joined.height - conflicting - unseen.height,
+        duplicate=int((agreed["times"] - 1).sum()),
+        conflicting=conflicting,
+        late=int(agreed["late"].sum() or 0),
+        unselected=unseen.height,
+        unknown=labels.unknown + labels.rows.join(_keys(captured), on=_KEY, how="anti").height,
+    )
+    return Joined(joined, counts, captured.height - matured.height, matured.height - rows.height, _part(config))
+
+
+def _keys(captured: pl.DataFrame) -> pl.DataFrame:
+    return captured.select(pl.col("request_id").cast(pl.String), pl.col("row").cast(pl.Int64)).unique()
+
+
+def _part(config: Labels) -> str:
+    return f"answers whose {config.selection.column} is {config.selection.value!r}" if config.selection else ""

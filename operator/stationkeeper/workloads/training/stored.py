@@ -1,0 +1,92 @@
+"""Estimators that have answered already: what scikit-learn's scorers are handed, rows being positions of stored predictions."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+Rows = NDArray[np.intp]
+
+
+class _Stored(BaseEstimator):  # type: ignore[misc, unused-ignore]
+    """An estimator that has answered already."""
+
+    def __init__(self, answers: Any = None) -> None:
+        self.answers = answers
+
+    def predict(self, rows: Rows) -> Any:
+        """What scorers ask for."""
+        return self.answers[rows]
+
+
+class StoredRegressor(RegressorMixin, _Stored):  # type: ignore[misc, unused-ignore]
+    """Answers are values, shape (rows,)."""
+
+
+class StoredClassifier(ClassifierMixin, _Stored):  # type: ignore[misc, unused-ignore]
+    """Answers are numbers of classes."""
+
+    def __init__(self, answers: Any = None, classes: int = 2) -> None:
+        super().__init__(answers)
+        self.classes = classes
+        self.classes_ = np.arange(classes)
+
+
+class StoredProbabilities(StoredClassifier):
+    """With `probabilities`, shape (rows, classes)."""
+
+    probabilities: Any = None
+
+    @cached_property
+    def ranks(self) -> tuple[NDArray[np.intp], int]:
+        """The rank of each row by the second class's probability, and how many ranks there are; sorted once."""
+        values, inverse = np.unique(self.probabilities[:, 1], return_inverse=True)
+        return inverse, len(values)
+
+    def predict_proba(self, rows: Rows) -> Any:
+        """What scorers ask for."""
+        return self.probabilities[rows]
+
+
+def with_probabilities(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> StoredProbabilities:
+    """A classifier's labels and probabilities; rows must add up to 1."""
+    estimator = StoredProbabilities(labels, probabilities.shape[1])
+    estimator.probabilities = probabilities
+    return estimator
+
+
+def at(estimator: Any, rows: Rows) -> Any:
+    """The same with the answers to some rows."""
+    if isinstance(estimator, StoredRegressor):
+        return StoredRegressor(estimator.answers[rows])
+    if isinstance(estimator, StoredProbabilities):
+        return with_probabilities(estimator.answers[rows], estimator.probabilities[rows])
+    return StoredClassifier(estimator.answers[rows], estimator.classes)
+
+
+def row_scores(metric: str, estimator: Any, truth: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Scores of single rows, for metrics that are their mean; None for others."""
+    if metric == "accuracy":
+        return np.asarray(estimator.answers == truth, dtype=np.float64)
+    if metric == "neg_mean_absolute_error":
+        return np.asarray(-np.abs(estimator.answers - truth))
+    if metric == "neg_mean_squared_error":
+        return np.asarray(-np.square(estimator.answers - truth))
+    if metric == "neg_log_loss" and isinstance(estimator, StoredProbabilities):
+        likely = estimator.probabilities[np.arange(len(truth)), truth]
+        return np.asarray(np.log(np.clip(likely, np.finfo(np.float64).eps, 1.0)))
+    if metric == "neg_brier_score" and isinstance(estimator, StoredProbabilities):
+        likely = estimator.probabilities[np.arange(len(truth)), truth]
+        whole = np.square(estimator.probabilities).sum(axis=1) - 2 * likely + 1
+        return np.asarray(-whole / 2 if estimator.classes == 2 else -whole)  # as scikit-learn scales it
+    return None
+
+
+def normal(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows that sum to one in double precision: log loss warns about float32's rounding."""
+    total = probabilities.sum(axis=1, keepdims=True)
+    even = np.full_like(probabilities, 1 / probabilities.shape[1])
+    normal: NDArray[np.float64] = np.divide(probabilities, total, out=even, where=total > 0)
+    return normal
