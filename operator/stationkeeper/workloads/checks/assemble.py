@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.model import Verdict
@@ -12,7 +13,9 @@ from stationkeeper.workloads.drift.schema import united
 from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict
 from stationkeeper.workloads.drift.windows import Window
 
-_NAMED = 3  # segments or violations in a message
+OWN: Final = "the rows that the revision learned from"
+TELLS: Final = "The policy only tells."
+_NAMED: Final = 3  # segments or violations in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,13 @@ class Evidence:
     answers: bool = True  # whether predictions were to be compared
     watched: bool = True  # whether anything is done about it
     reference_rows: int = 0
-    baseline: str = "the rows that the revision learned from"
+    baseline: str = OWN
 
 
 def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: Evidence, now: datetime) -> DriftReport:
     """The report of one window. Rows add to what counts have shown; they never take anything back."""
     rows = evidence.rows
-    found = replace(evidence.counts, data=_data(evidence), features=_features(evidence))
+    found = replace(evidence.counts, data=data_group(evidence), features=_features(evidence))
     # A group that nobody asked for neither passes nor fails the whole.
     whole = found if evidence.answers else replace(found, predictions=found.features)
     return DriftReport(
@@ -79,10 +82,11 @@ def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: 
     )
 
 
-def _data(evidence: Evidence) -> GroupVerdict:
-    counted, broken = evidence.counts.data, evidence.rows.violations
-    if not broken or counted.verdict in (Verdict.BREACHED, Verdict.ERROR):
-        return counted
+def data_group(evidence: Evidence) -> GroupVerdict:
+    """Whether the data is whole, by counts and by rows."""
+    seen, broken = evidence.counts.data, evidence.rows.violations
+    if not broken or seen.verdict in (Verdict.BREACHED, Verdict.ERROR):
+        return seen
     named = ", ".join(f"{v.column} {v.observed} ({v.type})" for v in broken[:_NAMED])
     more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
     return GroupVerdict(Verdict.BREACHED, f"broken data: {named}{more}")
@@ -90,12 +94,12 @@ def _data(evidence: Evidence) -> GroupVerdict:
 
 def _features(evidence: Evidence) -> GroupVerdict:
     """Columns, all columns together, and segments: a breach of any is a drift of the features."""
-    counted = evidence.counts.features
+    seen = evidence.counts.features
     together = [m.message for m in evidence.rows.multivariate if m.verdict is Verdict.BREACHED]
     parts = [f"{s.column} = {s.value}: {s.message}" for s in evidence.rows.segments if s.verdict is Verdict.BREACHED]
-    if counted.verdict is Verdict.ERROR or not (together or parts):
-        return counted
-    told = [counted.message, *together, *parts[:_NAMED]]
+    if seen.verdict is Verdict.ERROR or not (together or parts):
+        return seen
+    told = [seen.message, *together, *parts[:_NAMED]]
     if len(parts) > _NAMED:
         told.append(f"{len(parts) - _NAMED} more segments drifted")
     return GroupVerdict(Verdict.BREACHED, "; ".join(told))
@@ -105,17 +109,14 @@ def _action(policy: DriftPolicySpec, found: Findings) -> str:
     data, features, predictions = (g.verdict is Verdict.BREACHED for g in (found.data, found.features, found.predictions))
     if data and policy.schema_.action == "Block":
         return "The data is broken: automatic retraining is blocked until a window is whole again."
-    acting = [
-        name
-        for name, breached, own in (
-            ("features", features, policy.features.action),
-            ("predictions", predictions, policy.predictions.action),
-        )
-        if breached and (own or policy.action) == "Retrain"
-    ]
+    breached = [("the features drifted", features, policy.features.action)]
+    breached.append(("the predictions drifted", predictions, policy.predictions.action))
+    acting = [what for what, so, own in breached if so and (own or policy.action) == "Retrain"]
     if acting:
-        asked = f"{policy.breach.windows} of {policy.breach.of}"
-        return f"A retraining is asked for when {asked} windows agree that the {' and the '.join(acting)} drifted."
-    if data or features or predictions:
-        return "The policy only tells."
-    return "Nothing is to be done."
+        return retraining(policy, " and ".join(acting))
+    return TELLS if data or features or predictions else "Nothing is to be done."
+
+
+def retraining(policy: DriftPolicySpec, what: str) -> str:
+    """What a breach leads to, in a sentence."""
+    return f"A retraining is asked for when {policy.breach.windows} of {policy.breach.of} windows agree that {what}."

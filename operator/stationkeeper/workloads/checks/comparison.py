@@ -9,6 +9,7 @@ from stationkeeper.api.driftpolicy import Baseline, DriftPolicySpec
 from stationkeeper.workloads.artifacts.captured import read_captured
 from stationkeeper.workloads.artifacts.columns import ColumnError
 from stationkeeper.workloads.artifacts.errors import ArtifactError
+from stationkeeper.workloads.checks.assemble import OWN
 from stationkeeper.workloads.checks.revision import Kept, Revision
 from stationkeeper.workloads.drift.baseline import Chosen, choose, plain, rebased
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
@@ -17,7 +18,6 @@ from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.windows import Window
 
 MAX_ROWS: Final = 20_000  # of a baseline, that rows are compared with
-OWN: Final = "the rows that the revision learned from"
 
 
 @dataclass(frozen=True, slots=True)

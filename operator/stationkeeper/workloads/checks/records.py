@@ -42,7 +42,7 @@ class Records:
         return f"{folder}/{_QUALITY}{name}" if quality else key
 
     def has(self, key: str) -> bool:
-        """Whether a report was there when this run began."""
+        """Whether a report is there: it was when this run began, or has been written since."""
         return key in self._known
 
     def write(self, key: str, report: DriftReport) -> DriftReport:
@@ -53,6 +53,7 @@ class Records:
         """
         if not self._store.create(key, canonical_json(report.model_dump(mode="json", by_alias=True))):
             report = self.read(key)
+        self._known.add(key)
         self._draw(key, report)
         return report
 

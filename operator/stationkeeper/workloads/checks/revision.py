@@ -66,7 +66,7 @@ class Revision:
         except NotFound:
             return None, f"{self.store.uri(key)} is not there: no rows of the training are kept to compare rows with"
         except (ArtifactError, PolarsError) as error:
-            return None, f"{self.store.uri(key)} cannot be read ({_line(error)}): no rows to compare rows with"
+            return None, f"{self.store.uri(key)} cannot be read ({line(error)}): no rows to compare rows with"
 
     def _components(self) -> tuple[Components | None, str]:
         ref = self.manifest.files.get(FILE_PCA)
@@ -75,8 +75,9 @@ class Revision:
         try:
             return Components.decode(get_blob(self.store, ref)), ""
         except (ArtifactError, NotFound) as error:
-            return None, f"{FILE_PCA} cannot be used: {_line(error)}"
+            return None, f"{FILE_PCA} cannot be used: {line(error)}"
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """An error in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

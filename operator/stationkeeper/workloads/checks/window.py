@@ -1,18 +1,19 @@
 """The check of one window of a model's traffic: counts always, captured rows as far as they are there."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 import polars as pl
 
 from stationkeeper.api.base import format_time, sha256
 from stationkeeper.api.jobs import CheckConfig
-from stationkeeper.api.report import DriftReport
+from stationkeeper.api.model import Verdict
+from stationkeeper.api.report import DriftReport, QualityPoint, QualityResult
 from stationkeeper.workloads.artifacts.captured import read_captured
 from stationkeeper.workloads.artifacts.errors import StoreError
-from stationkeeper.workloads.checks.assemble import Evidence, Subject, report
+from stationkeeper.workloads.checks.assemble import Evidence, Subject, data_group, report
 from stationkeeper.workloads.checks.comparison import Comparison
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.drift.baseline import against, plain
@@ -26,6 +27,23 @@ log = logging.getLogger(__name__)
 MAX_ROWS: Final = 100_000  # captured rows of a window that are looked at; all are counted
 
 
+class Estimates(Protocol):
+    """Quality as far as it is known when a window ends; see `checks.quality`."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was in the way."""
+        ...
+
+    def estimated(self, window: Window, captured: pl.DataFrame, broken: str) -> QualityResult | None:
+        """The quality of captured rows without their labels; `broken` says what is wrong with the data."""
+        ...
+
+    def history(self, window: Window) -> list[QualityPoint]:
+        """The quality of the windows before."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Checker:
     """Judges the windows of one revision by one policy."""
@@ -33,6 +51,7 @@ class Checker:
     config: CheckConfig
     revision: Revision
     comparison: Comparison
+    estimates: Estimates | None = None
 
     @property
     def subject(self) -> Subject:
@@ -62,28 +81,39 @@ class Checker:
         importance = self.revision.manifest.importance
         if self.comparison.chosen:
             profile = against(profile, reference)
+        captured, rows = self._rows(window)
         evidence = Evidence(
             counts=judge(profile, divided(policy), importance=importance),
-            rows=self._rows(window),
+            rows=rows,
             reference_rows=reference.rows,
             baseline=self.comparison.name,
         )
-        return report(self.subject, policy, window, evidence, now)
+        return report(self.subject, policy, window, self._with_quality(window, captured, evidence), now)
+
+    def _with_quality(self, window: Window, captured: pl.DataFrame | None, evidence: Evidence) -> Evidence:
+        if self.estimates is None:
+            return evidence
+        data = data_group(evidence)
+        broken = data.message if data.verdict is Verdict.BREACHED else ""
+        found = None if captured is None else self.estimates.estimated(window, captured, broken)
+        history = self.estimates.history(window)
+        return replace(evidence, quality=[found] if found else [], history=history, notes=self.estimates.notes)
 
     def refuse(self, window: Window, why: str, now: datetime) -> DriftReport:
         """The report of a window that cannot be judged, because something is damaged."""
         evidence = Evidence(unreadable(why), reference_rows=self.comparison.reference.rows, baseline=self.comparison.name)
         return report(self.subject, self.config.policy_spec, window, evidence, now)
 
-    def _rows(self, window: Window) -> RowFindings:
+    def _rows(self, window: Window) -> tuple[pl.DataFrame | None, RowFindings]:
+        captured = None
         try:
             captured = read_captured(self.revision.store, self.revision.digest, window.start, window.end, max_rows=MAX_ROWS)
-            return self._judged(window, captured)
+            return captured, self._judged(window, captured)
         except (StoreError, MemoryError):
             raise
         except Exception as error:  # whatever rows bring: what counts have shown stands
             log.exception("window %s: rows were not looked at", format_time(window.start))
-            return RowFindings(notes=[f"captured rows were not looked at: {error}"])
+            return captured, RowFindings(notes=[f"captured rows were not looked at: {error}"])
 
     def _judged(self, window: Window, captured: pl.DataFrame | None) -> RowFindings:
         policy, kept = self.config.policy_spec, self.comparison.kept
@@ -96,13 +126,13 @@ class Checker:
             policy,
             sample=kept.sample,
             pca=kept.components,
-            seed=_seed(self.revision.digest, window),
+            seed=seed(self.revision.digest, window),
             features=self.revision.manifest.features,
             importance=self.revision.manifest.importance,
         )
         return RowFindings(found.violations, found.multivariate, found.segments, [*kept.notes, *found.notes])
 
 
-def _seed(digest: str, window: Window) -> int:
+def seed(digest: str, window: Window) -> int:
     """The same for every run over the same window."""
     return int(sha256(f"{digest} {format_time(window.start)}".encode())[-8:], 16)

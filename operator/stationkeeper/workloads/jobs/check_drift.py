@@ -3,7 +3,8 @@
 Judges every closed window of the serving revision that has no report yet, oldest first. A report is written once
 (`If-None-Match`) and never changed: running again finds it and repeats it. A window without any profile is
 `InsufficientData` and gets no report, so that files that arrive later, after an outage of the store say, are still judged as long
-as the window is among the last `windows.MAX_BACK`.
+as the window is among the last `windows.MAX_BACK`. When its labels have matured, a window is judged again on them, in a report of
+its own.
 """
 
 import logging
@@ -14,13 +15,17 @@ from typing import Final
 from stationkeeper.api.base import format_time, parse_duration
 from stationkeeper.api.jobs import CheckConfig, ConfigurationError
 from stationkeeper.api.meta import EXIT_OK
-from stationkeeper.api.model import Verdict
+from stationkeeper.api.model import QualityVerdict, Verdict
 from stationkeeper.api.report import DriftReport
 from stationkeeper.api.summary import CheckSummary, Summary
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.checks.comparison import compared_with
+from stationkeeper.workloads.checks.history import History
+from stationkeeper.workloads.checks.labelled import Labelled
+from stationkeeper.workloads.checks.matured import Matured
+from stationkeeper.workloads.checks.quality import Quality
 from stationkeeper.workloads.checks.records import Records, page_key
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.checks.summary import MAX_TOLD, Told, of_report, summarise, unjudged
@@ -37,16 +42,28 @@ MAX_PER_RUN: Final = 12  # windows with traffic that one run judges; the next ru
 class Check:
     """One run over the windows of one policy and one revision."""
 
-    def __init__(self, config: CheckConfig, store: Store, now: datetime) -> None:
-        self._config = config
+    def __init__(self, config: CheckConfig, store: Store, labels: Store | None, now: datetime) -> None:
         self._now = now
         revision = Revision.load(store, config.revision.digest)
         self._windows = _windows(config, now)
         self._records = Records(store, config.policy_uid, config.policy_digest, config.revision.digest)
         self._profiles = Collector(store, config.revision.digest, revision.reference)
         compared = compared_with(revision, config.policy_spec, self._profiles, config.since, now)
-        self._checker = Checker(config, revision, compared)
+        self._labelled = (
+            Labelled(config, config.labels, revision, self._records, labels, now) if config.labels and labels else None
+        )
+        self._quality = self._asked(config, revision)
+        self._checker = Checker(config, revision, compared, self._quality)
         self._judged = 0
+
+    def _asked(self, config: CheckConfig, revision: Revision) -> Quality | None:
+        if config.policy_spec.quality is None:
+            return None
+        labelled = self._labelled
+        windows = sorted({*self._windows, *(labelled.due if labelled else ())})
+        notes = [] if labelled else ["quality is not measured: the Model names no labels (spec.labels)"]
+        past = History(self._records, windows)
+        return Quality(config.policy_spec.quality, revision, labelled, past, config.predecessor, notes)
 
     def run(self) -> list[Told]:
         """The windows in the order of time, the newest last."""
@@ -61,6 +78,12 @@ class Check:
             elif position >= len(self._windows) - MAX_TOLD:
                 told.append(self._stored(window))
         return told
+
+    def run_quality(self) -> list[QualityVerdict]:
+        """What the labels of earlier windows say, the newest last."""
+        if self._quality is None or self._labelled is None:
+            return []
+        return Matured(self._checker, self._quality, self._labelled, self._now).run()
 
     def _judge(self, window: Window) -> Told:
         compared = self._checker.comparison
@@ -107,20 +130,22 @@ def _unreadable(window: Window, error: MalformedArtifact) -> Told:
     return unjudged(window, Verdict.ERROR, "its report cannot be read; remove it to judge the window again")
 
 
-def check(config: CheckConfig, store: Store, now: datetime) -> CheckSummary:
-    """Judge what is to be judged at `now` and summarise the newest windows.
+def check(config: CheckConfig, store: Store, now: datetime, labels: Store | None = None) -> CheckSummary:
+    """Judge what is to be judged at `now` and summarise the newest windows; `labels` is the store at `labels.uri`.
 
     Raises:
         StoreError, ArtifactError: when the revision or its reference cannot be loaded, or the store fails.
         ConfigurationError: when the policy's window is no length.
     """
-    return summarise(config, Check(config, store, now).run())
+    begun = Check(config, store, labels, now)
+    return summarise(config, begun.run(), begun.run_quality())
 
 
 def work() -> tuple[Summary, int]:
     """Read the configuration, check, and say how it ended; what it raises is reported by `run`."""
     config = CheckConfig.from_environment()
-    return check(config, S3Store.open(config.storage), datetime.now(UTC)), EXIT_OK
+    labels = S3Store.open(config.storage, config.labels.uri) if config.labels else None
+    return check(config, S3Store.open(config.storage), datetime.now(UTC), labels), EXIT_OK
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ def percent(value: float | None) -> str:
     if value is None:
         return "–"
     shown = 100 * value
-    text = f"{shown:.0f}" if shown in (0, 100) or 9.5 <= shown < 99.5 else f"{shown:.2g}" if shown < 99.5 else f"{shown:.4g}"
+    text = f"{shown:.0f}" if shown in (0, 100) or 9.95 <= shown < 99.5 else f"{shown:.2g}" if shown < 99.5 else f"{shown:.4g}"
     return f"{text} %"
 
 

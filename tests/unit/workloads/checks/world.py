@@ -28,11 +28,11 @@ SHIFTED = helpers.profile(REFERENCE, 600, shift=2.0, shares=(0.1, 0.2, 0.3, 0.4)
 
 def manifest(files: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "schemaVersion": 1, "model": "ml/flights", "modelUid": "u", "number": 1, "cause": "Initial", "episode": "e", "attempt": 1,
+        "schemaVersion": 1, "model": "ml/flights", "modelUid": "u", "number": 1, "classes": ["fine", "late"], "positiveLabel": "late", "cause": "Initial", "episode": "e", "attempt": 1,
         "templateDigest": "sha256:" + "0" * 64, "trainedAt": "2013-04-01T00:00:00Z", "estimator": "x", "seed": 1, "task": "binary",
         "features": [feature.wire() for feature in helpers.FEATURES], "target": "late", "format": "onnx", "files": dict(files),
         "data": {"uri": "s3://models/x", "objects": 1, "digest": "sha256:" + "0" * 64, "rows": 1},
-        "evaluation": {"holdoutRows": 1, "metrics": {}, "gates": [], "refit": "None"},
+        "evaluation": {"holdoutRows": 5000, "metrics": {"roc_auc": {"value": 0.72}}, "gates": [], "refit": "None"},
         "importance": {"temp": 0.7, "distance": 0.1, "carrier": 0.1, "holiday": 0.1},
     }  # fmt: skip
 
@@ -42,9 +42,17 @@ def sample(rows: int = 3_000, seed: int = 7) -> pl.DataFrame:
     return helpers.frame(helpers.columns(rows, seed))
 
 
-def prepared(with_reference: bool = True, **policy: Any) -> tuple[MemoryStore, CheckConfig]:
+def prepared(
+    with_reference: bool = True,
+    *,
+    extra: Mapping[str, bytes] | None = None,
+    labels: Mapping[str, Any] | None = None,
+    **policy: Any,
+) -> tuple[MemoryStore, CheckConfig]:
+    """A published revision and the check of it; `extra` are further files of the manifest."""
     store = MemoryStore()
     files = {FILE_PCA: put_blob(store, fit_components(sample(), helpers.FEATURES).encode()).wire()}
+    files |= {name: put_blob(store, data).wire() for name, data in (extra or {}).items()}
     if with_reference:
         files[FILE_REFERENCE] = put_blob(store, REFERENCE.encode()).wire()
     data = canonical_json(manifest(files))
@@ -58,6 +66,7 @@ def prepared(with_reference: bool = True, **policy: Any) -> tuple[MemoryStore, C
             "policySpec": helpers.policy(**policy).wire(),
             "revision": {"number": 1, "digest": digest},
             "since": NOON,
+            "labels": labels,
         }
     )  # fmt: skip
     return store, config
@@ -86,7 +95,10 @@ def answered(store: MemoryStore, config: CheckConfig, slot: datetime, rows: int 
     drawn = {name: value for name, value in more.items() if name not in inputs}
     capture(store, config, slot, helpers.profile(REFERENCE, rows, seed, **drawn).encode())
     frame = helpers.frame(helpers.columns(rows, seed, **drawn)).with_columns(**inputs)
+    outputs = helpers.predictions(rows, seed)
     frame = frame.select(pl.all().name.prefix("input.")).with_columns(
+        pl.Series("output.probability", outputs["probability"]),
+        pl.Series("output.label", outputs["label"].tolist()),
         request_id=pl.int_range(rows).cast(pl.String) + f"-{slot:%H%M}",
         row=pl.lit(0, dtype=pl.UInt32),
         arrived_at=pl.lit(slot, dtype=pl.Datetime("us", "UTC")),

@@ -1,0 +1,106 @@
+"""Windows of traffic and the labels that came for them later, read once in a run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Final
+
+import polars as pl
+
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.jobs import CheckConfig
+from stationkeeper.api.model import Labels
+from stationkeeper.workloads.artifacts.captured import read_captured
+from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.checks.records import Records
+from stationkeeper.workloads.checks.revision import Revision
+from stationkeeper.workloads.drift.windows import Window, closed
+from stationkeeper.workloads.quality.labels import Found, Joined, join, read_labels
+
+MAX_ROWS: Final = 100_000  # captured rows of a window whose labels are looked for
+_ID: Final = "request_id"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The windows of a revision whose labels have matured, and those labels.
+
+    A window is due once `lag` and grace have passed since its end, however early its labels came.
+    """
+
+    config: CheckConfig
+    labels: Labels
+    revision: Revision
+    records: Records
+    store: Store  # opened at `labels.uri`
+    now: datetime
+
+    @cached_property
+    def due(self) -> list[Window]:
+        """The newest windows whose labels have matured, oldest first."""
+        policy, matured = self.config.policy_spec, self.now - parse_duration(self.labels.lag)
+        return closed(self.config.since, matured, parse_duration(policy.window), parse_duration(policy.grace))
+
+    @cached_property
+    def pending(self) -> list[Window]:
+        """Those that have no report on their labels."""
+        return [window for window in self.due if not self.records.has(self.records.key(window, quality=True))]
+
+    def captured(self, window: Window) -> pl.DataFrame | None:
+        """The rows that were captured in a window.
+
+        Raises:
+            StoreError, MalformedArtifact: when they cannot be read.
+        """
+        return read_captured(self.revision.store, self.revision.digest, window.start, window.end, max_rows=MAX_ROWS)
+
+    def joined(self, window: Window) -> Joined | None:
+        """Captured rows with their labels; None when none were captured.
+
+        Raises:
+            MalformedLabels: when labels cannot be read as what the Model says of them.
+            StoreError, MalformedArtifact: when something cannot be read.
+        """
+        rows = self.captured(window)
+        return None if rows is None else join(rows, self._found, self.labels, as_of=self.now)
+
+    @cached_property
+    def newest(self) -> Joined | None:
+        """The newest window that has labels, as far as was read: what estimates are held to.
+
+        Raises:
+            As `joined`.
+        """
+        return next(
+            (joined for window in reversed(self._wanted) if (joined := self.joined(window)) and joined.counts.joined), None
+        )
+
+    @property
+    def _wanted(self) -> list[Window]:
+        """What labels are read for: windows without a report, and the newest with one."""
+        judged = [window for window in self.due if window not in self.pending]
+        return sorted([*self.pending, *judged[-1:]])
+
+    def read(self) -> None:
+        """Read the labels, so that what is wrong with them shows once.
+
+        Raises:
+            As `joined`.
+        """
+        assert self._found is not None
+
+    @cached_property
+    def _found(self) -> Found:
+        """The labels of all those windows, in one pass: there are more objects of labels than windows."""
+        wanted = self._wanted
+        asked = pl.concat([pl.DataFrame(schema={_ID: pl.String}), *self._requests(wanted)])
+        start = min((window.start for window in wanted), default=self.now)
+        own = self.config.storage.uri
+        return read_labels(self.store, self.labels, self.revision.manifest, asked, start, own)
+
+    def _requests(self, windows: list[Window]) -> Iterator[pl.DataFrame]:
+        for window in windows:
+            rows = self.captured(window)
+            if rows is not None:
+                yield rows.select(pl.col(_ID).cast(pl.String)).unique()

@@ -1,0 +1,125 @@
+"""What a person may name: rows and profiles, files and folders, here and in S3."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stationkeeper.workloads.artifacts.errors import StoreDenied
+from stationkeeper.workloads.checks import sources
+from stationkeeper.workloads.checks.sources import Server, SourceError, load_current, load_reference
+from stationkeeper.workloads.drift.profile import Profile
+from stationkeeper.workloads.drift.reference import ReferenceProfile
+from tests.support.memory_store import MemoryStore
+from tests.unit.workloads.drift import helpers
+
+ROWS = pl.DataFrame({"code": ["1", "2", None], "temp": [1.5, None, 3.0], "late": [True, False, True]})
+HERE = Server()
+
+
+@pytest.mark.parametrize("name", ["r.parquet", "r.csv", "r.csv.gz", "r.ndjson", "r.jsonl"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        ROWS.write_parquet(path)
+    elif "csv" in name:
+        ROWS.write_csv(path, compression="gzip" if name.endswith("gz") else "uncompressed")
+    else:
+        ROWS.write_ndjson(path)
+    loaded = load_current(str(path), HERE, ROWS)
+    assert isinstance(loaded, pl.DataFrame)
+    assert loaded.to_dict(as_series=False) == ROWS.to_dict(as_series=False)
+
+
+def test_text_of_digits_stays_text_where_the_reference_has_text(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("code,temp\n1,2\n3,4\n")
+    as_reference, as_current = load_reference(str(path), HERE), load_current(str(path), HERE, ROWS)
+    assert isinstance(as_reference, pl.DataFrame)
+    assert isinstance(as_current, pl.DataFrame)
+    assert (as_reference.schema["code"], as_current.schema["code"]) == (pl.Int64, pl.String)
+
+
+def test_a_column_that_changes_its_type_far_down_comes_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("temp\n" + "1\n" * 20_000 + "cold\n")
+    loaded = load_reference(str(path), HERE)
+    assert isinstance(loaded, pl.DataFrame)
+    assert (loaded.schema["temp"], loaded.height) == (pl.String, 20_001)
+
+
+def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
+    ROWS.write_parquet(tmp_path / "a.parquet")
+    ROWS.drop("late").write_csv(tmp_path / "b.csv")
+    (tmp_path / "README.txt").write_text("not rows")
+    loaded = load_current(str(tmp_path), HERE, ROWS)
+    assert isinstance(loaded, pl.DataFrame)
+    assert (loaded.height, loaded["late"].null_count()) == (6, 3)
+
+
+def test_stored_counts_are_read_and_merged(tmp_path: Path) -> None:
+    reference = helpers.reference(2_000)
+    (tmp_path / "reference.json").write_bytes(reference.encode())
+    flushed = tmp_path / "day"
+    flushed.mkdir()
+    for number in range(3):
+        (flushed / f"{number}.profile").write_bytes(helpers.profile(reference, 100, number).encode())
+    loaded = load_reference(str(tmp_path / "reference.json"), HERE)
+    assert isinstance(loaded, ReferenceProfile)
+    merged = load_current(str(flushed), HERE, loaded)
+    assert isinstance(merged, Profile)
+    assert merged.rows == 300
+
+
+def test_addresses_in_s3_are_read_through_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ROWS.write_parquet(tmp_path / "a.parquet")
+    store = MemoryStore({"a.parquet": (tmp_path / "a.parquet").read_bytes(), "notes.txt": b""}, name="s3://models/flights")
+    opened: list[Any] = []
+
+    def open_(storage: Any) -> MemoryStore:
+        opened.append((storage.uri, storage.endpoint_url))
+        return store
+
+    monkeypatch.setattr(sources.S3Store, "open", open_)
+    for address in ("s3://models/flights/a.parquet", "s3://models/flights/"):
+        loaded = load_current(address, Server("http://localhost:7070"), ROWS)
+        assert isinstance(loaded, pl.DataFrame)
+        assert loaded.height == 3
+    assert opened == [("s3://models/flights", "http://localhost:7070")] * 2
+    store.before = lambda _operation, _key: (_ for _ in ()).throw(StoreDenied("cannot read: no credentials"))
+    with pytest.raises(SourceError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and --endpoint-url"):
+        load_reference("s3://models/flights/", HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.csv", None, "gone.csv is no file, and no folder with files"),
+        ("rows.parquet", b"PAR1 no more", "rows.parquet cannot be read: "),
+        ("rows.ndjson", b"{", "rows.ndjson cannot be read: "),
+        ("rows.csv", b"", "rows.csv cannot be read: "),
+        ("rows.xlsx", b"PK", "rows.xlsx has an ending that says nothing"),
+        ("reference.json", b"{}", "reference.json cannot be read: not a reference profile"),
+        ("x.profile", b"SKDP", "x.profile holds counts only"),
+        ("s3:", None, "s3: is no file"),
+    ],
+)
+def test_what_cannot_be_read_is_said_by_name(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SourceError, match=message):
+        load_reference(str(path), HERE)
+
+
+def test_counts_without_their_reference_or_with_another_are_refused(tmp_path: Path) -> None:
+    reference = helpers.reference(2_000)
+    path = tmp_path / "x.profile"
+    path.write_bytes(helpers.profile(reference, 100).encode())
+    with pytest.raises(SourceError, match=r"holds counts in the bins of a reference\.json"):
+        load_current(str(path), HERE, ROWS)
+    with pytest.raises(SourceError, match="counted in the bins of another revision"):
+        load_current(str(path), HERE, helpers.reference(2_000, 1))
+    with pytest.raises(SourceError, match="write s3://bucket/path"):
+        load_reference("s3://B/", HERE)
