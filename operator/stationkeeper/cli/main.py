@@ -11,7 +11,7 @@ from rich.table import Table
 
 from stationkeeper import __version__
 from stationkeeper.api.meta import ANNOTATION_RETRAIN
-from stationkeeper.cli import rollout
+from stationkeeper.cli import backtest, check, rollout
 from stationkeeper.cli.cluster import Cluster, CommandError
 from stationkeeper.cli.explain import explain as sentences
 
@@ -136,6 +136,8 @@ def explain(context: typer.Context, model: Name) -> None:
         console.print(sentence, markup=False)
 
 
+backtest.register(app)
+check.register(app)
 rollout.register(app)
 
 

@@ -1,0 +1,168 @@
+"""The operator's own planning as the pilot of a replay: the same episodes, guards and hysteresis, on the clock of the data.
+
+The two planes do not know each other; the command line may know both.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from stationkeeper.api.base import sha256
+from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.meta import CONTAINER_PUBLISH
+from stationkeeper.api.model import CheckStatus, ModelStatus, QualityVerdict, RevisionRef, WindowVerdict
+from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.summary import CheckSummary, TrainingSummary
+from stationkeeper.control.planning import drift as drifting
+from stationkeeper.control.planning.causes import Situation
+from stationkeeper.control.planning.drift import PolicyView
+from stationkeeper.control.planning.episodes import Training, plan_training
+from stationkeeper.control.planning.findings import findings
+from stationkeeper.control.planning.intent import judgement_digest, training_digest
+from stationkeeper.control.planning.types import Object, Observed
+from stationkeeper.control.resources import names
+from stationkeeper.control.resources.common import Owner
+from stationkeeper.workloads.backtest.pilot import Order
+
+
+def view(spec: DriftPolicySpec, name: str, owner: Owner) -> PolicyView:
+    """A policy as planning sees it."""
+    return PolicyView(name, name, spec, judgement_digest(spec, owner.spec.labels))
+
+
+class Autopilot:
+    """Decides as the operator does. Not in it: rollouts, which take no time here, and pins."""
+
+    checks = True
+
+    def __init__(self, owner: Owner, policy: PolicyView, begin: datetime) -> None:
+        self.name = "policy"
+        self._owner = owner
+        self._policy = policy
+        self._begin = begin
+        self._status = ModelStatus()
+        self._records: list[ModelRevisionSpec] = []
+        self._training: Training | None = None
+
+    @property
+    def wake(self) -> datetime | None:
+        """When the guard that holds a training lets go."""
+        return self._status.waiting.until if self._status.waiting else None
+
+    def hear(self, verdict: WindowVerdict | QualityVerdict) -> None:
+        """Remember a window of the revision that serves."""
+        summary = CheckSummary(
+            policy_uid=self._policy.uid,
+            policy_digest=self._policy.digest,
+            revision_digest=self._serving,
+            windows=[verdict] if isinstance(verdict, WindowVerdict) else [],
+            quality=[verdict] if isinstance(verdict, QualityVerdict) else [],
+        )
+        self._remember([summary])
+
+    def decide(self, now: datetime) -> Order | None:
+        """What the operator would start now."""
+        if self._training is None:
+            self._training = self._plan(now, Observed(model={}))
+        training, self._training = self._training, None
+        episode = training.episode
+        if not training.run or episode is None:
+            return None
+        return Order(episode.cause, episode.id, episode.attempt, episode.revision, episode.onset)
+
+    def conclude(self, order: Order, summary: TrainingSummary, now: datetime) -> None:
+        """Let planning read the summary as it reads a pod's last words; what was published serves."""
+        # Digests of manifests hold the moment of writing: replays would differ by it.
+        told = summary.model_copy(update={"digest": sha256(f"{order.episode}/{order.attempt}".encode())})
+        observed = Observed(model={}, jobs=(self._job(order),), pods=(_pod(order, told),))
+        self._training = self._plan(now, observed)
+        if self._training.published:
+            self._serve(self._training, now)
+            self._training = None
+
+    @property
+    def _serving(self) -> str:
+        assert self._status.serving is not None
+        return self._status.serving.digest
+
+    def _plan(self, now: datetime, observed: Observed) -> Training:
+        training = plan_training(observed, self._situation(now))
+        self._status = self._status.model_copy(
+            update={
+                "episode": training.episode,
+                "last_training": training.last,
+                "waiting": training.waiting,
+                "trainings": list(training.starts),
+                "scheduled_at": training.scheduled_at,
+            }
+        )
+        return training
+
+    def _situation(self, now: datetime) -> Situation:
+        found = findings([self._policy], self._status.checks)
+        return Situation(
+            owner=self._owner,
+            annotations={},
+            status=self._status,
+            records=tuple(self._records),
+            serving=self._records[-1] if self._records else None,
+            template_digest=training_digest(self._owner.spec.training),
+            data=found.data,
+            drift=found.drift,
+            quality=found.quality,
+            rollout_running=False,
+            created_at=self._begin,
+            now=now,
+        )
+
+    def _serve(self, training: Training, now: datetime) -> None:
+        episode, summary = training.episode, training.published
+        assert episode is not None
+        assert summary is not None
+        assert summary.digest
+        record = ModelRevisionSpec(
+            model_name=self._owner.name,
+            number=summary.revision or episode.revision,
+            digest=summary.digest,
+            manifest_uri=summary.manifest_uri or "",
+            cause=episode.cause,
+            episode=episode.id,
+            attempt=episode.attempt,
+            template_digest=episode.template_digest,
+            data_digest=summary.data_digest or summary.digest,
+            data_through=summary.data_through,
+            trained_at=now,
+        )
+        self._records.append(record)
+        serving = RevisionRef(number=record.number, digest=record.digest, since=now)
+        self._status = self._status.model_copy(update={"serving": serving, "latest_revision": record.number})
+        self._remember([])
+
+    def _remember(self, summaries: list[CheckSummary]) -> None:
+        checks = drifting.remember(self._status.checks, [self._policy], {self._policy.uid: summaries}, self._serving)
+        self._status = self._status.model_copy(update={"checks": checks})
+
+    def _job(self, order: Order) -> Object:
+        name = names.training_job(self._owner.name, self._owner.uid, order.episode, order.attempt)
+        owners = [{"controller": True, "uid": self._owner.uid}]
+        complete = {"conditions": [{"type": "Complete", "status": "True"}]}
+        return {"metadata": {"name": name, "uid": order.episode, "ownerReferences": owners}, "status": complete}
+
+
+def _pod(order: Order, summary: TrainingSummary) -> Object:
+    ended = {"exitCode": 0, "reason": "Completed", "message": summary.encode().decode()}
+    owners = [{"controller": True, "uid": order.episode}]
+    status = {"containerStatuses": [{"name": CONTAINER_PUBLISH, "state": {"terminated": ended}}]}
+    return {"metadata": {"name": "replay", "ownerReferences": owners}, "status": status}
+
+
+def asks(policy: PolicyView, windows: Sequence[WindowVerdict]) -> bool:
+    """Whether the newest windows of a revision would have a training started: M of N, in a group that retrains."""
+    check = CheckStatus(
+        policy_uid=policy.uid,
+        policy=policy.name,
+        policy_digest=policy.digest,
+        revision_digest=policy.digest,  # of one revision, whichever
+        windows=list(windows)[-drifting.REMEMBERED :],
+    )
+    found = findings([policy], [check])
+    return bool(found.drift and found.drift.verdict == "Breached" and not (found.data and found.data.verdict == "Breached"))
