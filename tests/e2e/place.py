@@ -4,7 +4,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -95,9 +95,10 @@ class Place:
         text = yaml.safe_dump({"apiVersion": first["apiVersion"], "kind": first["kind"], "metadata": meta, "spec": spec})
         self.kubectl(f"--as={OPERATOR}", "apply", "--server-side", "-f", "-", text=text)
 
-    def apply(self, name: str, change: Object | None = None) -> None:
-        """A good Model, but for `change`."""
+    def apply(self, name: str, change: Object | None = None, without: Sequence[str] = ()) -> None:
+        """A good Model, but for `change`, and without these fields of its training."""
         spec = merged(merged(GOOD, {"storage": {"uri": f"s3://{ARTIFACTS}/{name}"}}), change or {})
+        spec["training"] = {key: value for key, value in spec["training"].items() if key not in without}
         meta = {"name": name, "namespace": NAMESPACE}
         self.create({"apiVersion": "stationkeeper.dev/v1alpha1", "kind": "Model", "metadata": meta, "spec": spec})
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from hack.cluster.paths import REPOSITORY
 from hack.demo import flights, install
 from hack.demo.timeline import condition
 from stationkeeper.api.base import canonical_json, sha256
@@ -99,7 +100,7 @@ def test_a_bad_canary_is_taken_back(place, bad):
     gone = place.wait(NAME, "it is taken back", lambda m: "candidate" not in m["status"], 45)
     entry = next(entry for entry in gone["status"]["quarantine"] if entry["digest"] == digest)
     assert re.search(bad.words, entry["reason"]), entry["reason"]
-    assert re.search(f"revision 1 serves; revision {bad.number} does not", condition(gone, "RolloutProgressing")["message"])
+    place.wait_for_condition(NAME, "RolloutProgressing", "False", f"revision 1 serves; revision {bad.number} does not")
     assert condition(gone, "Ready")["status"] == "True"
     assert [text for kind, reason, text in place.events(NAME) if reason == "CandidateFailed" and re.search(bad.words, text)]
     chosen = f"stationkeeper.dev/model={NAME},stationkeeper.dev/revision={bad.number}"
@@ -128,3 +129,35 @@ def test_what_failed_is_the_share_that_the_weight_allows(place):
     assert line["sent"] > 1000
     assert all(error.startswith("500") for error in line["errors"]), line["errors"]
     assert line["failed"] <= 0.1 * line["sent"], "the bad canary's half, for a few seconds"
+
+
+OWN = "own"  # trains in a container of the team's own: here our image, with the example of docs/reference/training.md in it
+
+
+def example() -> str:
+    """The script of the documentation, as it stands there."""
+    page = (REPOSITORY / "docs/reference/training.md").read_text(encoding="utf-8")
+    return page.partition("```python\n")[2].partition("```")[0]
+
+
+def test_a_teams_own_container_trains_what_is_judged_published_and_served(place):
+    container = {"image": "stationkeeper/workloads:dev", "task": "Classification", "command": ["python3", "-c", example()]}
+    place.apply(OWN, {"training": {"container": container}}, without=("estimator",))
+    place.wait_for_condition(OWN, "Ready", "True", "Serving: revision 1")
+    manifest = place.manifest(OWN, place.first(OWN)["spec"]["digest"])
+    assert manifest["estimator"] == "container stationkeeper/workloads:dev"
+    assert manifest["evaluation"]["metrics"]["roc_auc"]["value"] > 0.55
+
+
+def test_what_a_teams_container_says_of_its_end_is_told_and_the_stable_revision_serves_on(place):
+    place.kubectl(
+        "patch",
+        "model",
+        OWN,
+        "--type=merge",
+        "-p",
+        json.dumps({"spec": {"training": {"container": {"command": ["sh", "-c", "exit 3"]}}}}),
+    )
+    model = place.wait(OWN, "it failed", lambda m: (m["status"].get("lastTraining") or {}).get("outcome") == "Failed")
+    assert "container train ended with exit code 3" in model["status"]["lastTraining"]["message"]
+    assert condition(model, "Ready")["status"] == "True"
