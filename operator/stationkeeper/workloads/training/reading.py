@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -14,6 +15,8 @@ from stationkeeper.api.model import Data
 from stationkeeper.workloads.training.ending import invalid
 
 log = logging.getLogger(__name__)
+
+_TOLD: Final = 10  # lines about how far reading is
 
 Select = Callable[[Sequence[str]], Collection[str]]
 NULLS = ["", "NA", "NaN", "nan", "null", "NULL"]
@@ -119,11 +122,13 @@ def read_window(paths: Sequence[Path], data: Data, wanted: Collection[str], end:
         AttemptEnded: InvalidData when a file cannot be read, or two files contradict each other.
     """
     start = end - parse_duration(data.window) if end and data.window else None
-    frames = []
+    frames, rows = [], 0
     for number, path in enumerate(paths, 1):
         frame = _within(read_file(path, data, wanted), data.timestamp, start, end)
         frames.append(frame)
-        log.info("read object %d of %d: %d rows in the window", number, len(paths), frame.height)
+        rows += frame.height
+        if number == len(paths) or number % max(1, len(paths) // _TOLD) == 0:  # progress, however many there are
+            log.info("read %d of %d objects: %d rows in the window", number, len(paths), rows)
     try:
         whole = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
     except PolarsError as error:
