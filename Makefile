@@ -44,7 +44,7 @@ images: cluster-up ## Build the images and load them into the cluster (or push t
 
 .PHONY: test
 test: venv ## All three tiers of tests: unit, integration, e2e
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup tests/e2e tests/integration tests/unit
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder tests/e2e tests/integration tests/unit
 
 .PHONY: test-unit
 test-unit: venv ## Unit tests alone: no cluster
