@@ -25,6 +25,10 @@ ANNOTATION_REJECT: Final = f"{GROUP}/reject"  # this candidate may not
 ANNOTATION_ROLLBACK: Final = f"{GROUP}/rollback"  # this revision, which serves, must not any more
 ANNOTATION_PAUSE: Final = f"{GROUP}/pause"  # any value: a rollout stays where it is
 
+# What a Deployment's pods were first built from, and as: an upgrade of the operator builds them the same again, and restarts nothing.
+ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
+ANNOTATION_TEMPLATE: Final = f"{GROUP}/template"
+
 COMPONENT_SERVING: Final = "serving"
 COMPONENT_TRAINING: Final = "training"
 COMPONENT_CHECK: Final = "drift-check"

@@ -246,7 +246,7 @@ class _Planner:
     def _build(self, record: ModelRevisionSpec, replicas: int | None) -> Object:
         identity = RevisionIdentity(number=record.number, digest=record.digest)
         image = Image(self._image(record), self.settings.image_pull_policy)
-        return serving_deployment(self.fleet.owner, identity, replicas, image)
+        return serving_deployment(self.fleet.owner, identity, replicas, image, self.fleet.deployment(record))
 
     def _image(self, record: ModelRevisionSpec) -> str:
         """The image of the revision's first rollout: an upgrade of the operator restarts nothing."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from stationkeeper.api.jobs import CheckConfig, JobConfig, RevisionIdentity, ServeConfig, TrainConfig
-from stationkeeper.api.meta import ENV_CONFIG
+from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
 from stationkeeper.api.model import Autoscaling, ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.control.resources.availability import autoscaler, disruption_budget
@@ -102,6 +102,10 @@ class _Plain(yaml.SafeDumper):
 
 def render(built: Object) -> str:
     shown: Object = json.loads(json.dumps(built))
+    annotations = shown["metadata"].get("annotations") or {}
+    if text := annotations.get(ANNOTATION_TEMPLATE):
+        assert json.loads(text) == built["spec"]["template"]
+        annotations[ANNOTATION_TEMPLATE] = "<the pod template>"
     for container in containers(shown):
         for variable in container["env"]:
             if variable["name"] == ENV_CONFIG:

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from stationkeeper.api.meta import ENV_CONFIG
+from stationkeeper.api.jobs import RevisionIdentity
+from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
+from stationkeeper.control.resources import deployment
 from tests.unit.control.resources import cases
 from tests.unit.control.resources.cases import CASES, GOLDEN, UID, build, read
 
@@ -119,11 +121,36 @@ def test_a_teams_container_is_told_where_its_rows_are_and_what_the_team_wrote():
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
 
 
+def test_an_upgrade_of_the_operator_restarts_nothing_and_an_edit_of_the_spec_builds_anew(monkeypatch):
+    before = build("deployment-with-defaults")
+    monkeypatch.setattr(deployment, "GRACE_SECONDS", 99)  # another version builds other pods
+    given = read("deployment-with-defaults")
+    identity = RevisionIdentity.model_validate(given["arguments"]["revision"])
+
+    def after(change=lambda spec: None, live=before):
+        changed = cases.read("deployment-with-defaults")
+        change(changed["spec"])
+        return deployment.serving_deployment(cases.owner(changed), identity, 1, cases.IMAGE, live)["spec"]["template"]
+
+    assert after() == before["spec"]["template"]
+    assert after(live=None)["spec"]["terminationGracePeriodSeconds"] == 99
+    # What a default is may change with the version; what the user wrote has not.
+    assert after(lambda spec: spec.setdefault("serving", {}).update(progressDeadline="20m")) == before["spec"]["template"]
+    bigger = after(lambda spec: spec.setdefault("serving", {}).update(resources={"requests": {"cpu": "2", "memory": "1Gi"}}))
+    assert bigger["spec"]["terminationGracePeriodSeconds"] == 99
+    assert bigger["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "2"
+    torn = {
+        **before,
+        "metadata": {**before["metadata"], "annotations": {**before["metadata"]["annotations"], ANNOTATION_TEMPLATE: "{"}},
+    }
+    assert after(live=torn)["spec"]["terminationGracePeriodSeconds"] == 99
+
+
 def test_the_service_and_the_deployment_of_a_revision_mean_the_same_pods():
     selector = build("service-of-one-revision")["spec"]["selector"]
-    deployment = build("deployment-with-defaults")
-    assert selector == deployment["spec"]["selector"]["matchLabels"]
-    assert selector.items() <= cases.pod_template(deployment)["metadata"]["labels"].items()
+    made = build("deployment-with-defaults")
+    assert selector == made["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= cases.pod_template(made)["metadata"]["labels"].items()
     shared = build("service-shared-with-a-canary")
     assert shared["spec"]["selector"].items() < selector.items()
     assert shared["metadata"]["labels"]["stationkeeper.dev/revision"] == "3", "who is stable stays written there"
