@@ -12,14 +12,16 @@ from stationkeeper.api.base import parse_duration
 from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.model import Labels
 from stationkeeper.workloads.artifacts.captured import read_captured
+from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.checks.records import Records
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.drift.windows import Window, closed
 from stationkeeper.workloads.quality.labels import Found, Joined, join, read_labels
+from stationkeeper.workloads.quality.reading import keys_of
 
 MAX_ROWS: Final = 100_000  # captured rows of a window whose labels are looked for
-_ID: Final = "request_id"
+_KEYS: Final[dict[str, pl.DataType]] = {"request_id": pl.String(), "row": pl.Int64()}
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,31 @@ class Labelled:
 
     @cached_property
     def newest(self) -> Joined | None:
-        """The newest window that has labels, as far as was read: what estimates are held to.
+        """The newest window that has enough labels, else the newest that has any: what estimates are held to.
 
         Raises:
             As `joined`.
         """
-        return next(
-            (joined for window in reversed(self._wanted) if (joined := self.joined(window)) and joined.counts.joined), None
-        )
+        check, few = self.config.policy_spec.quality, None
+        self.read()
+        for window in reversed(self._wanted):
+            try:
+                joined = self.joined(window)
+            except MalformedArtifact:
+                continue  # told where this window is judged
+            if joined is None or not joined.counts.joined:
+                continue
+            if check is None or joined.counts.joined >= check.min_labels:
+                return joined
+            few = few or joined
+        return few
 
-    @property
+    @cached_property
     def _wanted(self) -> list[Window]:
         """What labels are read for: windows without a report, and the newest with one."""
-        judged = [window for window in self.due if window not in self.pending]
-        return sorted([*self.pending, *judged[-1:]])
+        open_ = self.pending
+        judged = [window for window in self.due if window not in open_]
+        return sorted([*open_, *judged[-1:]])
 
     def read(self) -> None:
         """Read the labels, so that what is wrong with them shows once.
@@ -94,13 +107,16 @@ class Labelled:
     def _found(self) -> Found:
         """The labels of all those windows, in one pass: there are more objects of labels than windows."""
         wanted = self._wanted
-        asked = pl.concat([pl.DataFrame(schema={_ID: pl.String}), *self._requests(wanted)])
+        asked = pl.concat([pl.DataFrame(schema=_KEYS), *self._requests(wanted)])
         start = min((window.start for window in wanted), default=self.now)
-        own = self.config.storage.uri
+        own = self.revision.store.uri("")
         return read_labels(self.store, self.labels, self.revision.manifest, asked, start, own)
 
     def _requests(self, windows: list[Window]) -> Iterator[pl.DataFrame]:
         for window in windows:
-            rows = self.captured(window)
+            try:
+                rows = self.captured(window)
+            except MalformedArtifact:
+                continue  # told where this window is judged; the others go on
             if rows is not None:
-                yield rows.select(pl.col(_ID).cast(pl.String)).unique()
+                yield keys_of(rows)

@@ -30,8 +30,8 @@ MAX_PER_RUN: Final = 12  # windows that one run judges on labels; the next run g
 class Matured:
     """Judges windows on their labels.
 
-    A window of which no label came is `InsufficientData` and gets no report: a feed of labels that stood still is judged when it
-    goes on, as long as the window is among the last `windows.MAX_BACK`.
+    A window of which too few labels came, and of which more may come, is `InsufficientData` and gets no report: when a feed that stood
+    still goes on it is judged, as long as it is among the last `windows.MAX_BACK`.
     """
 
     checker: Checker
@@ -74,10 +74,16 @@ class Matured:
         except Exception as error:
             log.exception("window %s: its quality was not judged", format_time(window.start))
             return _unjudged(window, Verdict.ERROR, line(error))
-        if not joined.counts.joined and results[0].verdict is not Verdict.ERROR:
+        if self._open(results[0]):
             return _verdict(window, results)
         log.info("window %s: quality %s: %s", format_time(window.start), results[0].verdict, results[0].message)
         return self._write(window, self._report(window, joined, results))
+
+    def _open(self, whole: QualityResult) -> bool:
+        """Whether labels that are still missing could make a verdict of what is none."""
+        counts = whole.labels
+        enough = counts.missing and counts.joined + counts.missing >= self.quality.check.min_labels
+        return whole.verdict is Verdict.INSUFFICIENT_DATA and whole.score is None and bool(enough)
 
     def _results(self, window: Window, joined: Joined) -> list[QualityResult]:
         config, manifest = self.checker.config, self.quality.revision.manifest

@@ -6,13 +6,15 @@ Trouble with labels or with an estimate is told and never raised: what counts an
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import polars as pl
 
 from stationkeeper.api.base import format_time
 from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.jobs import RevisionIdentity
-from stationkeeper.api.manifest import FILE_ESTIMATION
+from stationkeeper.api.manifest import FILE_ESTIMATION, Task
+from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import Beside, QualityPoint, QualityResult
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.errors import ArtifactError, NotFound
@@ -23,8 +25,8 @@ from stationkeeper.workloads.checks.window import seed
 from stationkeeper.workloads.drift.windows import Window
 from stationkeeper.workloads.quality.estimate import Proof, estimate
 from stationkeeper.workloads.quality.labels import Joined
+from stationkeeper.workloads.quality.measure import shown
 from stationkeeper.workloads.quality.predecessor import Predecessor
-from stationkeeper.workloads.quality.score import shown
 from stationkeeper.workloads.training.estimation import Estimation
 
 log = logging.getLogger(__name__)
@@ -55,8 +57,11 @@ class Quality:
             return estimate(captured, self.revision.manifest, self.check, self.estimation, proof, seed=drawn)
         except Exception as error:
             log.exception("window %s: its quality was not estimated", format_time(window.start))
-            self._note(f"quality was not estimated: {line(error)}")
-            return None
+            return self._failed(f"the quality was not estimated: {line(error)}")
+
+    def _failed(self, said: str) -> QualityResult:
+        method: Literal["CBPE", "DLE"] = "DLE" if self.revision.manifest.task is Task.REGRESSION else "CBPE"
+        return QualityResult(metric=self.check.metric, method=method, withheld=said, verdict=Verdict.ERROR, message=said)
 
     @cached_property
     def _newest(self) -> Joined | None:

@@ -5,6 +5,7 @@ This holds while inputs drift and fails when the concept does. Reference: NannyM
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from stationkeeper.workloads.quality.verdict import Withheld
 from stationkeeper.workloads.training import bootstrap
 from stationkeeper.workloads.training.estimation import Estimation
-from stationkeeper.workloads.training.metrics import Answers
+from stationkeeper.workloads.training.metrics import Answers, unchecked
 
 Floats = NDArray[np.float64]
 
@@ -42,11 +43,16 @@ class Cbpe:
         """
         return self._mean(self._answers)
 
-    def constant(self) -> float:
-        """What the best constant is to be expected to score on the same rows."""
+    def constant(self) -> float | None:
+        """What the best constant is to be expected to score on the same rows; None where no constant has a score."""
         rng = np.random.default_rng(self._seed)
         best = self._answers.judged_by(drawn(self._likely, rng)).constant(self._metric)
-        return self._mean(best)
+        if best is None:
+            return None
+        try:
+            return self._mean(best)
+        except Withheld:
+            return None
 
     def draws(self, blocks: NDArray[np.int64] | None) -> Floats:
         """Scores that labels drawn as the probabilities promise would give, shape (200,); NaN where one has no value.
@@ -56,19 +62,17 @@ class Cbpe:
         """
         rng = np.random.default_rng(self._seed)
         rows = len(self._likely)
-        strata = np.zeros(rows, dtype=np.int64)
-        weights = bootstrap.resamples(rows, blocks, strata, self._seed, DRAWS) if blocks is not None else [None] * DRAWS
-        with warnings.catch_warnings():
+        curves = [curve.draws(rng, DRAWS) for curve in self._estimation.curves]
+        ones = np.ones(rows, dtype=np.int64)
+        weights = [ones] * DRAWS if blocks is None else bootstrap.Resamples(rows, blocks, ones, self._seed, DRAWS)
+        with warnings.catch_warnings(), unchecked():
             warnings.simplefilter("ignore")
-            return np.array([self._drawn(rng, weight) for weight in weights])
+            return np.array([self._drawn(rng, [curve[i] for curve in curves], weight) for i, weight in enumerate(weights)])
 
-    def _drawn(self, rng: np.random.Generator, weights: NDArray[np.int64] | None) -> float:
-        curves = [curve.drawn(rng) for curve in self._estimation.curves]
-        likely = self._estimation.calibrated(self._probabilities, curves)
-        answers = self._answers.judged_by(drawn(likely, rng))
-        ones = np.ones(len(likely), dtype=np.int64) if weights is None else weights
+    def _drawn(self, rng: np.random.Generator, observed: Sequence[Floats], weights: NDArray[np.int64]) -> float:
+        likely = self._estimation.calibrated(self._probabilities, observed)
         try:
-            return answers.resampled(self._metric, ones)
+            return self._answers.judged_by(drawn(likely, rng)).resampled(self._metric, weights)
         except ValueError:  # this draw lacks a class
             return float("nan")
 

@@ -59,6 +59,6 @@ def expected_loss(losses: Losses, points: NDArray[np.float32], metric: str, bloc
         unknown += float((shares**2 * variances / np.maximum(tree.rows, 1)).sum()) / len(losses.trees)
     between = 0.0
     if blocks is not None:
-        weights = bootstrap.resamples(len(each), blocks, np.zeros(len(each), np.int64), seed, _RESAMPLES)
+        weights = bootstrap.Resamples(len(each), blocks, np.zeros(len(each), np.int64), seed, _RESAMPLES)
         between = float(np.var([w @ each / w.sum() for w in weights]))
     return Loss(float(each.mean()), float(np.sqrt(noise + unknown + between)))

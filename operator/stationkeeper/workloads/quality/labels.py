@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import polars as pl
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.model import Labels
 from stationkeeper.api.report import LabelCounts
-from stationkeeper.workloads.quality.reading import TRUTH, Found, MalformedLabels, read_labels
+from stationkeeper.workloads.quality.reading import KEY, TRUTH, Found, read_labels
+from stationkeeper.workloads.quality.truth import MalformedLabels
 
 __all__ = ["TRUTH", "Found", "Joined", "MalformedLabels", "join", "read_labels"]
-
-_KEY: Final = ["request_id", "row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +23,7 @@ class Joined:
     waiting: captured rows whose labels have not matured.
     repeated: captured rows that another row of the same key came before; they are left out.
     selection: which part of the answers the rows are, in words; empty where they are all.
+    strangers: labels were read, and none of them names any captured row.
     """
 
     rows: pl.DataFrame
@@ -32,6 +31,7 @@ class Joined:
     waiting: int = 0
     repeated: int = 0
     selection: str = ""
+    strangers: bool = False
 
 
 def join(captured: pl.DataFrame, labels: Found, config: Labels, *, as_of: datetime) -> Joined:
@@ -50,18 +50,18 @@ def join(captured: pl.DataFrame, labels: Found, config: Labels, *, as_of: dateti
     matured = captured.filter(pl.col("arrived_at") + lag <= as_of).with_columns(
         pl.col("request_id").cast(pl.String), pl.col("row").cast(pl.Int64)
     )
-    rows = matured.sort("arrived_at", maintain_order=True).unique(_KEY, keep="first", maintain_order=True)
-    said = labels.rows.join(rows.select(*_KEY, "arrived_at"), on=_KEY, how="inner")
+    rows = matured.sort("arrived_at", maintain_order=True).unique(KEY, keep="first", maintain_order=True)
+    said = labels.rows.join(rows.select(*KEY, "arrived_at"), on=KEY, how="inner")
     known = said.filter(pl.col("seen") & pl.col(TRUTH).is_not_null())
-    unseen = said.filter(~pl.col("seen")).select(_KEY).unique().join(known, on=_KEY, how="anti")
-    each = known.group_by(_KEY, maintain_order=True).agg(
+    unseen = said.filter(~pl.col("seen")).select(KEY).unique().join(known, on=KEY, how="anti")
+    each = known.group_by(KEY, maintain_order=True).agg(
         pl.col(TRUTH).first(),
-        pl.len().alias("times"),
+        pl.col("times").sum(),
         pl.col(TRUTH).n_unique().alias("values"),
         (pl.col("written").min() > pl.col("arrived_at").first() + lag).alias("late"),
     )
     agreed = each.filter(pl.col("values") == 1)
-    joined = rows.join(agreed.select(*_KEY, TRUTH), on=_KEY, how="inner", maintain_order="left")
+    joined = rows.join(agreed.select(*KEY, TRUTH), on=KEY, how="inner", maintain_order="left")
     conflicting = each.height - agreed.height
     counts = LabelCounts(
         requests=rows.height,
@@ -71,13 +71,16 @@ def join(captured: pl.DataFrame, labels: Found, config: Labels, *, as_of: dateti
         conflicting=conflicting,
         late=int(agreed["late"].sum() or 0),
         unselected=unseen.height,
-        unknown=labels.unknown + labels.rows.join(_keys(captured), on=_KEY, how="anti").height,
+        unknown=labels.unknown,
     )
-    return Joined(joined, counts, captured.height - matured.height, matured.height - rows.height, _part(config))
-
-
-def _keys(captured: pl.DataFrame) -> pl.DataFrame:
-    return captured.select(pl.col("request_id").cast(pl.String), pl.col("row").cast(pl.Int64)).unique()
+    return Joined(
+        rows=joined,
+        counts=counts,
+        waiting=captured.height - matured.height,
+        repeated=matured.height - rows.height,
+        selection=_part(config),
+        strangers=bool(labels.unknown) and labels.rows.is_empty(),
+    )
 
 
 def _part(config: Labels) -> str:

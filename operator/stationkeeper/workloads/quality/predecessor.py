@@ -13,10 +13,10 @@ from stationkeeper.workloads.artifacts.columns import from_frame
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.runtime import Predictor, load_model
 from stationkeeper.workloads.artifacts.store import Store
-from stationkeeper.workloads.quality.answers import MetricError, answers, blocks, order
+from stationkeeper.workloads.quality.answers import MetricError, answers, blocks
 from stationkeeper.workloads.quality.labels import TRUTH
-from stationkeeper.workloads.training.gates import Bench, compare
-from stationkeeper.workloads.training.metrics import Answers
+from stationkeeper.workloads.training.bench import Bench, compare
+from stationkeeper.workloads.training.metrics import Answers, judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,7 @@ class Predecessor:
     def _answers(self, rows: pl.DataFrame, serving: Manifest) -> Answers:
         features = self.manifest.features
         inputs = rows.select(pl.col(INPUT + f.name).alias(f.name) for f in features if INPUT + f.name in rows.columns)
-        given = self.predictor.predict(from_frame(inputs, features))
-        if given.values is not None:
-            return Answers.of_values(given.values, rows[TRUTH].cast(pl.Float64).to_numpy())
-        return Answers.of_classes(given, self.manifest.classes, order(serving), rows[TRUTH].to_list())
+        return judged(serving, self.predictor.predict(from_frame(inputs, features)), rows[TRUTH], self.manifest.classes)
 
 
 def _sure(drop: Score) -> bool:

@@ -15,22 +15,24 @@ from typing import Final
 import polars as pl
 from polars.exceptions import PolarsError
 
-from stationkeeper.api.manifest import Manifest, Task
+from stationkeeper.api.manifest import Manifest
 from stationkeeper.api.model import Labels
-from stationkeeper.workloads.artifacts.errors import BucketMissing, MalformedArtifact
+from stationkeeper.workloads.artifacts.errors import BucketMissing
 from stationkeeper.workloads.artifacts.store import ObjectInfo, Store
+from stationkeeper.workloads.quality.truth import WHOLE, MalformedLabels, refuse, truth_of
 from stationkeeper.workloads.training.reading import NULLS
 
 log = logging.getLogger(__name__)
 
 TRUTH: Final = "truth"
+KEY: Final = ["request_id", "row"]
 MAX_OBJECTS: Final = 100_000
+MAX_OLDER: Final = 1_000  # objects from before the requests that are looked into
 MAX_FILE_BYTES: Final = 2 * 2**30
 _SKEW: Final = timedelta(days=1)  # by which clocks, and a label before its request, may be early
 _NAMED: Final = 5  # columns in a message
-_SHOWN: Final = 40  # characters of an example
-_BOOLEANS: Final = {"true": "true", "false": "false", "1": "true", "0": "false"}
-_WHOLE: Final = r"^([+-]?[0-9]+)\.0*$"
+_LOOSE: Final = 100_000  # rows that are kept as they came before they are counted together
+_ALIKE: Final = 3  # different labels of one row that are kept: none, and two that disagree
 
 SCHEMA: Final[dict[str, pl.DataType]] = {
     "request_id": pl.String(),
@@ -38,11 +40,8 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
     TRUTH: pl.String(),
     "seen": pl.Boolean(),
     "written": pl.Datetime("us", "UTC"),
+    "times": pl.Int64(),
 }
-
-
-class MalformedLabels(MalformedArtifact):
-    """Labels cannot be read as what the Model says of them; the message names the object and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,9 @@ class Found:
     """Labels that were read.
 
     rows: `request_id`, `row`, `truth` (a class as the manifest names it, or a number; null where the label says nothing yet), `seen`
-        (false where the outcome could not be seen), `written` (when the object was last written, the store's clock; or null).
-    unknown: labels of requests that are not among the captured ones.
+        (false where the outcome could not be seen), `written` (when an object with it was first written, the store's clock), `times` (that it
+        came). Of labels of one row that disagree some are kept.
+    unknown: labels of rows that are not among the captured ones.
     objects: how many were read.
     """
 
@@ -66,13 +66,13 @@ def read_labels(
     """The labels of captured rows.
 
     Objects that were last written more than a day before the first request are read only when no newer one holds a label: then
-    labels were known before they were asked for, as in a replay of the past.
+    labels were known before they were asked for, as in a replay of the past. Of them the newest 1,000 are read.
 
     Args:
         store: opened at `labels.uri`.
         config: of the Model.
         manifest: of the revision; what its labels look like.
-        captured: rows with `request_id`.
+        captured: rows with `request_id` and `row`.
         since: time of the first request.
         own: address of the Model's own storage, which holds no labels.
 
@@ -80,14 +80,21 @@ def read_labels(
         MalformedLabels: when an object cannot be read, lacks a column, or holds what is no label of this model.
         StoreError: when the store fails.
     """
-    wanted = captured.select(pl.col("request_id").cast(pl.String)).unique().lazy()
+    wanted = keys_of(captured)
     objects = _list(store, config, own)
     newer, older = ([o for o in objects if (o.modified >= since - _SKEW) is recent] for recent in (True, False))
     found = _read_all(store, config, manifest, newer, wanted)
-    if found.rows.is_empty() and older and not captured.is_empty():
-        earlier = _read_all(store, config, manifest, older, wanted)
+    if found.rows.is_empty() and older and not wanted.is_empty():
+        few = sorted(older, key=lambda item: item.modified)[-MAX_OLDER:]
+        log.info("no label in %d objects: looking into %d of %d older ones", len(newer), len(few), len(older))
+        earlier = _read_all(store, config, manifest, few, wanted)
         return Found(earlier.rows, found.unknown + earlier.unknown, found.objects + earlier.objects)
     return found
+
+
+def keys_of(captured: pl.DataFrame) -> pl.DataFrame:
+    """What labels name captured rows by, each once."""
+    return captured.select(pl.col("request_id").cast(pl.String), pl.col("row").cast(pl.Int64)).unique()
 
 
 def _list(store: Store, config: Labels, own: str) -> list[ObjectInfo]:
@@ -103,15 +110,29 @@ def _list(store: Store, config: Labels, own: str) -> list[ObjectInfo]:
     return objects
 
 
-def _read_all(store: Store, config: Labels, manifest: Manifest, objects: Sequence[ObjectInfo], wanted: pl.LazyFrame) -> Found:
-    frames, unknown = [pl.DataFrame(schema=SCHEMA)], 0
+def _read_all(store: Store, config: Labels, manifest: Manifest, objects: Sequence[ObjectInfo], wanted: pl.DataFrame) -> Found:
+    kept, loose, unknown = pl.DataFrame(schema=SCHEMA), [pl.DataFrame(schema=SCHEMA)], 0
+    requests = wanted.select("request_id").unique().lazy()
     for item, path in _fetched(store, objects):
         name = store.uri(item.key)
-        rows, others = _read(path, name, config, manifest.target, wanted)
-        unknown += others
-        if rows.height:
-            frames.append(_typed(rows, name, config, manifest).with_columns(written=pl.lit(item.modified, SCHEMA["written"])))
-    return Found(pl.concat(frames), unknown, len(objects))
+        rows, others = _read(path, name, config, manifest.target, requests)
+        named = _typed(rows, name, config, manifest, item.modified)
+        loose.append(named.join(wanted, on=KEY, how="semi"))
+        unknown += others + named.height - loose[-1].height
+        if sum(frame.height for frame in loose) > max(_LOOSE, kept.height):
+            kept, loose = _counted([kept, *loose]), []
+    return Found(_counted([kept, *loose]), unknown, len(objects))
+
+
+def _counted(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Labels that say the same of one row as one: whoever writes all labels anew each day writes each of them often."""
+    each = (
+        pl.concat(frames)
+        .group_by(*KEY, TRUTH, "seen", maintain_order=True)
+        .agg(pl.col("written").min(), pl.col("times").sum())
+        .select(*SCHEMA)
+    )
+    return each.filter(pl.int_range(pl.len()).over(*KEY, "seen") < _ALIKE)
 
 
 def _fetched(store: Store, objects: Sequence[ObjectInfo]) -> Iterator[tuple[ObjectInfo, Path]]:
@@ -166,48 +187,20 @@ def _named(frame: pl.LazyFrame, needed: dict[str, str], *, rows: bool) -> pl.Laz
     return frame.select(columns)
 
 
-def _typed(rows: pl.DataFrame, name: str, config: Labels, manifest: Manifest) -> pl.DataFrame:
-    number = rows["row"].str.replace(_WHOLE, "${1}").cast(pl.Int64, strict=False)
-    _refuse(rows["row"], number, f"{name}: the column 'row' holds %s, which is no position in a request")
+def _typed(rows: pl.DataFrame, name: str, config: Labels, manifest: Manifest, written: datetime) -> pl.DataFrame:
+    number = rows["row"].str.replace(WHOLE, "${1}").cast(pl.Int64, strict=False)
+    refuse(rows["row"], number, f"{name}: the column 'row' holds %s, which is no position in a request")
     seen = pl.lit(value=True) if config.selection is None else _is(pl.col("seen"), config.selection.value)
     return rows.select(
         pl.col("request_id"),
         number.fill_null(0).alias("row"),
-        truth_of(rows[TRUTH], manifest, name),
+        truth_of(rows[TRUTH], manifest, name).alias(TRUTH),
         seen.fill_null(value=False).alias("seen"),
+        pl.lit(written, SCHEMA["written"]).alias("written"),
+        pl.lit(1, SCHEMA["times"]).alias("times"),
     )
 
 
 def _is(column: pl.Expr, value: str) -> pl.Expr:
     """Whether text says this; true and True are one, as are 1 and 1.0."""
-    return column.str.replace(_WHOLE, "${1}").str.to_lowercase() == value.lower()
-
-
-def truth_of(labels: pl.Series, manifest: Manifest, name: str) -> pl.Series:
-    """Labels given as text, as the classes of the manifest or as numbers; null where there is none.
-
-    Raises:
-        MalformedLabels: when one cannot be meant for this model; `name` says where it was found.
-    """
-    if manifest.task is Task.REGRESSION:
-        text = labels.str.to_lowercase().replace(["true", "false", "nan"], ["1", "0", None])
-        values = text.cast(pl.Float64, strict=False)
-        _refuse(text, values.set(values.is_infinite(), None), f"{name}: the label %s is no finite number")
-    elif manifest.class_kind == "string":
-        values = labels
-    elif manifest.class_kind == "boolean":
-        text = labels.str.to_lowercase().str.replace(_WHOLE, "${1}")
-        values = text.replace_strict(_BOOLEANS, default=None, return_dtype=pl.String)
-        _refuse(text, values, f"{name}: the label %s is neither true nor false")
-    else:
-        text = labels.str.to_lowercase().replace(["true", "false", "nan"], ["1", "0", None])
-        whole = text.str.replace(_WHOLE, "${1}").cast(pl.Int64, strict=False)
-        _refuse(text, whole, f"{name}: the label %s is no whole number, as this model's classes are")
-        values = whole.cast(pl.String)
-    return values.cast(pl.String).alias(TRUTH)
-
-
-def _refuse(text: pl.Series, values: pl.Series, said: str) -> None:
-    wrong = text.filter(values.is_null() & text.is_not_null())
-    if len(wrong):
-        raise MalformedLabels(f"{said % repr(str(wrong[0])[:_SHOWN])}; correct or remove it")
+    return column.str.replace(WHOLE, "${1}").str.to_lowercase() == value.lower()

@@ -1,6 +1,5 @@
 """Quality on labels: any scikit-learn scorer on the predictions that were captured, with its interval and its skill."""
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,19 +8,17 @@ from typing import Final
 import polars as pl
 
 from stationkeeper.api.driftpolicy import QualityChecks, Segment
-from stationkeeper.api.manifest import Manifest, Score, Task
+from stationkeeper.api.manifest import Manifest, Task
 from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import LabelCounts, QualityResult
-from stationkeeper.workloads.artifacts.captured import INPUT
-from stationkeeper.workloads.artifacts.columns import is_numeric
 from stationkeeper.workloads.artifacts.errors import ArtifactError
-from stationkeeper.workloads.drift.segments import ANY, MISSING, OTHER
-from stationkeeper.workloads.quality.answers import MetricError, answered, answers, blocks, suitable
+from stationkeeper.workloads.drift.segments import ANY
+from stationkeeper.workloads.quality.answers import MetricError, sound
 from stationkeeper.workloads.quality.labels import TRUTH, Joined
+from stationkeeper.workloads.quality.measure import TooFew, measure, shown
+from stationkeeper.workloads.quality.parts import divided, unfit
 from stationkeeper.workloads.quality.verdict import Decision, Measured, Standard, decide, decide_segment
-from stationkeeper.workloads.training.ending import AttemptEnded
 from stationkeeper.workloads.training.estimation import Estimation
-from stationkeeper.workloads.training.gates import MIN_ROWS, Bench, compare
 
 _NAMED: Final = 3  # classes in a message
 
@@ -78,68 +75,35 @@ def judge_quality(
 
 
 def _judge(judge: _Judge, part: _Part) -> QualityResult:
-    learned, apart = _learned(part.rows, judge.manifest)
+    check = judge.check
     base = QualityResult(
-        metric=judge.check.metric,
+        metric=check.metric,
         method="Labels",
         expected=part.held.score,
         labels=part.counts,
         segment=part.segment,
         verdict=Verdict.INSUFFICIENT_DATA,
     )
+    rows, apart = _learned(part.rows, judge.manifest)
+    odd = ""
     try:
-        found = _measure(judge, learned)
+        rows, odd = sound(rows, judge.manifest)
+        found = measure(rows, judge.manifest, check.metric, check.min_labels, judge.seed)
+    except TooFew as why:
+        return base.model_copy(update={"message": _sentence(str(why), part.scarcity, apart, odd, judge.selection)})
     except (MetricError, ArtifactError) as error:
         return base.model_copy(update={"verdict": Verdict.ERROR, "message": str(error)[:500]})
-    if isinstance(found, str):
-        return base.model_copy(update={"message": _sentence(found, part.scarcity, apart, judge.selection)})
-    decision = part.decide(found, part.held, judge.check)
-    said = f"{judge.check.metric} {shown(found.score)} on {found.rows} labels"
+    decision = part.decide(found, part.held, check)
+    said = f"{check.metric} {shown(found.score)} on {found.rows} labels"
     return base.model_copy(
         update={
             "score": found.score,
             "skill": None if found.skill is None else found.skill.value,
             "threshold": decision.threshold,
             "verdict": decision.verdict,
-            "message": _sentence(said, decision.message, apart, judge.selection),
+            "message": _sentence(said, decision.message, apart, odd, judge.selection),
         }
     )
-
-
-def _measure(judge: _Judge, rows: pl.DataFrame) -> Measured | str:
-    """The score, or why there are too few labels for it.
-
-    Raises:
-        MetricError: when the metric cannot be computed.
-        MalformedArtifact: when the rows lack the model's output.
-    """
-    metric = judge.check.metric
-    answered(rows, judge.manifest)  # rows of another kind of model are an error, however few
-    if rows.height < judge.check.min_labels:
-        return f"{rows.height} matured labels are fewer than the {judge.check.min_labels} of minLabels"
-    given = answers(rows, judge.manifest, rows[TRUTH])
-    suitable(metric, judge.manifest, probabilities=given.probabilities is not None)
-    bench = Bench(judge.manifest.task, given, None, blocks(rows), judge.seed)
-    if not bench.enough():
-        return f"{rows.height} matured labels hold fewer than {MIN_ROWS} of a class"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # precision is undefined where nobody is called positive
-        try:
-            found = compare(Bench(bench.task, given, given.constant(metric), bench.blocks, judge.seed), metric)
-        except (AttemptEnded, ValueError, AttributeError, TypeError) as error:
-            line = (str(error).splitlines() or [""])[0][:300]
-            raise MetricError(f"{metric} cannot be computed on these labels: {line}") from error
-    gain = Score(value=-found.drop.value, low=_negative(found.drop.high), high=_negative(found.drop.low))
-    return Measured(found.challenger, rows.height, gain)
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value
-
-
-def shown(score: Score) -> str:
-    """A score with its interval, for people."""
-    return f"{score.value:.4f}" + ("" if score.low is None or score.high is None else f" ({score.low:.4f} to {score.high:.4f})")
 
 
 def _learned(rows: pl.DataFrame, manifest: Manifest) -> tuple[pl.DataFrame, str]:
@@ -161,7 +125,7 @@ def _selected(joined: Joined) -> str:
 
 def _scarcity(joined: Joined) -> str:
     counts = joined.counts
-    if not counts.joined and counts.unknown:
+    if joined.strangers:
         return f"{counts.unknown} labels were read, and none names a captured request: is labels.key the request id?"
     parts = {
         "rows wait for their labels to mature": joined.waiting,
@@ -177,30 +141,10 @@ def _sentence(*parts: str) -> str:
 
 
 def _segments(judge: _Judge, segment: Segment, joined: pl.DataFrame, estimation: Estimation | None) -> Iterator[QualityResult]:
-    name, metric = INPUT + segment.column, judge.check.metric
-    if why := _unfit(segment.column, judge.manifest, joined):
-        error, label = Verdict.ERROR, f"{segment.column} = {ANY}"
-        yield QualityResult(metric=metric, method="Labels", segment=label, verdict=error, message=why)
+    column, metric = segment.column, judge.check.metric
+    if why := unfit(column, judge.manifest, joined):
+        yield QualityResult(metric=metric, method="Labels", segment=f"{column} = {ANY}", verdict=Verdict.ERROR, message=why)
         return
-    rows = joined.with_columns(pl.col(name).cast(pl.String))
-    ranked = sorted(Counter(rows[name].to_list()).items(), key=lambda item: (-item[1], item[0] or ""))
-    named = [value for value, _ in ranked[: segment.max_values]]
-    for value in named:
-        held = Standard.of_segment(estimation, segment.column, value, metric)
-        yield _of(judge, rows.filter(pl.col(name).eq_missing(value)), held, segment.column, MISSING if value is None else value)
-    if len(ranked) > len(named):
-        yield _of(judge, rows.filter(~pl.col(name).is_in(named, nulls_equal=True)), Standard(), segment.column, OTHER)
-
-
-def _of(judge: _Judge, rows: pl.DataFrame, held: Standard, column: str, value: str) -> QualityResult:
-    counts = LabelCounts(requests=rows.height, joined=rows.height)
-    return _judge(judge, _Part(rows, held, decide_segment, counts, f"{column} = {value}"))
-
-
-def _unfit(column: str, manifest: Manifest, rows: pl.DataFrame) -> str:
-    feature = next((feature for feature in manifest.features if feature.name == column), None)
-    if feature is None:
-        return f"the policy names the segment column {column!r}, which is no feature of this revision"
-    if is_numeric(feature):
-        return f"{column} is numeric: segments need a categorical feature"
-    return "" if INPUT + column in rows.columns else f"{column} is not among the captured columns"
+    for value, rows, held in divided(segment, joined, estimation, metric):
+        counts = LabelCounts(requests=rows.height, joined=rows.height)
+        yield _judge(judge, _Part(rows, held, decide_segment, counts, f"{column} = {value}"))

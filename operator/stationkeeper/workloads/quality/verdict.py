@@ -6,12 +6,16 @@ with it; where one class becomes the rule, a constant is hard to beat, though ev
 """
 
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import hypot, isclose, sqrt
+from typing import Final
 
 from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.manifest import Manifest, Score
 from stationkeeper.api.model import Verdict
 from stationkeeper.workloads.training.estimation import Estimation, Expected
+
+_ROUNDED: Final = 1e-6
+_UNSURE: Final = "the rows lie so that no interval can be given, and so nothing is sure"
 
 
 class Withheld(Exception):  # noqa: N818 - a finding
@@ -29,9 +33,13 @@ class Standard:
     @classmethod
     def of(cls, manifest: Manifest, metric: str, estimation: Estimation | None) -> "Standard":
         """For the whole traffic of a revision."""
+        score, rows = manifest.evaluation.metrics.get(metric), manifest.evaluation.holdout_rows
         known = estimation.expected.get(metric) if estimation else None
-        score = manifest.evaluation.metrics.get(metric) or (Score(value=known.score) if known else None)
-        return cls(score, known.constant if known else None, manifest.evaluation.holdout_rows)
+        if estimation is None or known is None:
+            return cls(score, None, rows)
+        # Beside a champion the gates score the rows only that it did not know; a constant has a score on all of them.
+        same = score is not None and isclose(score.value, known.score, rel_tol=_ROUNDED, abs_tol=_ROUNDED)
+        return cls(score if same else Score(value=known.score), known.constant, estimation.rows)
 
     @classmethod
     def of_segment(cls, estimation: Estimation | None, column: str, value: str | None, metric: str) -> "Standard":
@@ -72,6 +80,8 @@ def decide(found: Measured, held: Standard, check: QualityChecks) -> Decision:
         floors.append(found.score.value + drop.value - check.max_drop)
         low = low or _sure(drop, check.max_drop)
         said.append(_told(drop, check.max_drop))
+        if drop.low is None and not low:
+            return Decision(Verdict.INSUFFICIENT_DATA, max(floors), _UNSURE)
     elif check.max_drop is not None and not low:
         why = "the holdout has no score of this metric to compare with: give the training a gate with it"
         return Decision(Verdict.INSUFFICIENT_DATA, max(floors, default=None), why)
@@ -91,6 +101,8 @@ def decide_segment(found: Measured, held: Standard, check: QualityChecks) -> Dec
     if floor is not None and found.score.high is not None and found.score.high < floor:
         return Decision(Verdict.BREACHED, floor, f"surely below the {floor:g} of min")
     if check.max_drop is None:
+        if floor is not None and found.score.high is None:
+            return Decision(Verdict.INSUFFICIENT_DATA, floor, _UNSURE)
         said = f"not surely below the {floor:g} of min" if floor is not None else "below min on the holdout already"
         return Decision(Verdict.PASSED, floor, said)
     return decide(found, held, held_to)

@@ -1,6 +1,7 @@
 """Paired bootstrap by blocks of time: rows of one day stand or fall together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -8,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Weights = NDArray[np.int64]
-Statistic = Callable[[Weights], float]
 
 REPLICATES: Final = 300
 MIN_BLOCKS: Final = 20
@@ -32,33 +32,46 @@ def time_blocks(times: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(rank * MIN_BLOCKS // max(len(times), 1), dtype=np.int64)
 
 
-def resamples(
-    rows: int, blocks: NDArray[np.int64] | None, strata: NDArray[np.int64], seed: int, replicates: int = REPLICATES
-) -> list[Weights]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Resamples:
     """How often each row occurs in each resample: by blocks, or without time by rows within each stratum.
+
+    Drawn anew whenever it is gone through, always the same: kept, they would be hundreds of numbers for every row.
 
     Parameters:
         rows: number of rows.
         blocks: block of each row, or None.
         strata: class of each row; only used without blocks.
         seed: the same seed gives the same resamples, so both models of a pair see the same.
+        replicates: how many.
     """
-    rng = np.random.default_rng(seed)
-    if blocks is not None:
-        count = int(blocks.max()) + 1 if rows else 0
-        return [np.bincount(rng.integers(0, count, count), minlength=count)[blocks] for _ in range(replicates)]
-    return [_within(strata, rng) for _ in range(replicates)]
+
+    rows: int
+    blocks: NDArray[np.int64] | None
+    strata: NDArray[np.int64]
+    seed: int
+    replicates: int = REPLICATES
+
+    def __iter__(self) -> Iterator[Weights]:
+        rng = np.random.default_rng(self.seed)
+        if self.blocks is None:
+            members = [np.flatnonzero(self.strata == stratum) for stratum in np.unique(self.strata)]
+            for _ in range(self.replicates):
+                yield _within(members, self.rows, rng)
+            return
+        count = int(self.blocks.max()) + 1 if self.rows else 0
+        for _ in range(self.replicates):
+            yield np.bincount(rng.integers(0, count, count), minlength=count)[self.blocks]
 
 
-def _within(strata: NDArray[np.int64], rng: np.random.Generator) -> Weights:
-    weights = np.zeros(len(strata), dtype=np.int64)
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
+def _within(strata: Sequence[NDArray[np.intp]], rows: int, rng: np.random.Generator) -> Weights:
+    weights = np.zeros(rows, dtype=np.int64)
+    for members in strata:
         weights[members] = np.bincount(rng.integers(0, len(members), len(members)), minlength=len(members))
     return weights
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
+def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float] | None:
     """The 95 % percentile interval; None when more than one resample in twenty has no value."""
     array = np.asarray(values, dtype=np.float64)
     known = array[np.isfinite(array)]

@@ -30,19 +30,20 @@ class Curve(Tolerant):
     observed: Annotated[list[float], Field(min_length=1, max_length=_MAX_POINTS + 1)]  # share that came true, never falling
     rows: Annotated[list[int], Field(min_length=1, max_length=_MAX_POINTS + 1)]  # that this share rests on
 
-    def apply(self, probabilities: Floats) -> Floats:
-        """Calibrated probabilities, shape (rows,)."""
-        return np.interp(probabilities, self.predicted, self.observed)
+    def apply(self, probabilities: Floats, observed: Floats | None = None) -> Floats:
+        """Calibrated probabilities, shape (rows,); with `observed` by a curve that was drawn."""
+        return np.interp(probabilities, self.predicted, self.observed if observed is None else observed)
 
-    def drawn(self, rng: np.random.Generator) -> "Curve":
-        """A curve that another holdout of as many rows might have given."""
-        rows = np.array(self.rows)
+    def draws(self, rng: np.random.Generator, count: int) -> Floats:
+        """What other holdouts of as many rows might have given for `observed`, shape (count, points)."""
+        level, first, of_level = np.unique(self.observed, return_index=True, return_inverse=True)
+        rows = np.array(self.rows)[first]
         # Half a row of each outcome keeps a share of 0 or 1 from being certain (Jeffreys).
-        hits = np.array(self.observed) * rows
-        level, first = np.unique(self.observed, return_index=True)
-        made = rng.beta(hits[first] + 0.5, rows[first] - hits[first] + 0.5)  # points of one level were pooled: they move together
-        observed = np.maximum.accumulate(made[np.searchsorted(level, self.observed)])
-        return self.model_copy(update={"observed": observed.tolist()})
+        made = rng.beta(level * rows + 0.5, rows - level * rows + 0.5, (count, len(level)))
+        # Put in order, as shares are; no worse than as drawn (Chernozhukov et al., Biometrika 2009). Points of one level were pooled:
+        # they move together.
+        drawn: Floats = np.sort(made, axis=1)[:, of_level]
+        return drawn
 
 
 def fit_curve(probabilities: Floats, came_true: NDArray[np.bool_]) -> Curve:
@@ -59,15 +60,25 @@ def _isotonic(probabilities: Floats, came_true: NDArray[np.bool_]) -> Curve:
     """Of means of bins, so that no point stands for a few rows."""
     count = min(len(probabilities) // _BIN_ROWS, _MAX_POINTS)
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, count + 1)[1:-1]))
-    bins = np.searchsorted(edges, probabilities, side="right")
-    weights = np.bincount(bins, minlength=len(edges) + 1)
-    filled = weights > 0
-    means = np.bincount(bins, probabilities, len(weights))[filled] / weights[filled]
-    shares = np.bincount(bins, came_true, len(weights))[filled] / weights[filled]
-    observed = IsotonicRegression(y_min=0, y_max=1).fit_transform(means, shares, sample_weight=weights[filled])
+    bins = _merged(np.searchsorted(edges, probabilities, side="right"))
+    weights = np.bincount(bins)
+    means = np.bincount(bins, probabilities) / weights
+    shares = np.bincount(bins, came_true) / weights
+    observed = IsotonicRegression(y_min=0, y_max=1).fit_transform(means, shares, sample_weight=weights)
     level, block = np.unique(observed, return_inverse=True)
-    rows = np.bincount(block, weights[filled], len(level))[block]  # of all the bins that were pooled
+    rows = np.bincount(block, weights, len(level))[block]  # of all the bins that were pooled
     return Curve(predicted=_rounded(means), observed=_rounded(observed), rows=[int(n) for n in rows])
+
+
+def _merged(bins: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Bins of at least 50 rows: where many rows share a probability, quantiles leave smaller ones between."""
+    joined, number, rows = [], 0, 0
+    for size in np.bincount(bins):
+        joined.append(number)
+        rows += size
+        if rows >= _BIN_ROWS:
+            number, rows = number + 1, 0
+    return np.minimum(joined, max(number - 1, 0))[bins]
 
 
 def _sigmoid(probabilities: Floats, came_true: NDArray[np.bool_]) -> Curve:

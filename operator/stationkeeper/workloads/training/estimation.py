@@ -6,6 +6,7 @@ scored on the same rows, in all and for the common values of categorical feature
 
 import warnings
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -46,7 +47,7 @@ class Expected(Tolerant):
     """One metric on the holdout."""
 
     score: float
-    constant: float  # what the best constant scores on the same rows
+    constant: float | None  # what the best constant scores on the same rows; None where none has a score
 
 
 class SegmentExpected(Tolerant):
@@ -87,13 +88,16 @@ class Estimation(Tolerant):
         except ValidationError as error:
             raise MalformedArtifact(f"not an estimation that this version can read: {error}") from error
 
-    def calibrated(self, probabilities: NDArray[np.float64], curves: Sequence[Curve] | None = None) -> NDArray[np.float64]:
-        """How likely each class is, shape (rows, classes), rows adding up to 1; classes in the order of scorers."""
-        curves = self.curves if curves is None else curves
-        if len(curves) == 1:
-            positive = curves[0].apply(probabilities[:, 1])
+    def calibrated(self, probabilities: NDArray[np.float64], observed: Sequence[NDArray[np.float64]] = ()) -> NDArray[np.float64]:
+        """How likely each class is, shape (rows, classes), rows adding up to 1; classes in the order of scorers.
+
+        `observed` are curves that were drawn, one for each of `curves`.
+        """
+        pairs = zip_longest(self.curves, observed)
+        if len(self.curves) == 1:
+            positive = next(curve.apply(probabilities[:, 1], drawn) for curve, drawn in pairs)
             return np.column_stack((1 - positive, positive))
-        each = np.column_stack([curve.apply(probabilities[:, i]) for i, curve in enumerate(curves)])
+        each = np.column_stack([curve.apply(probabilities[:, i], drawn) for i, (curve, drawn) in enumerate(pairs)])
         total = each.sum(axis=1, keepdims=True)
         # Where no class seems possible the model's own word is all that is left.
         made: NDArray[np.float64] = np.divide(each, total, out=probabilities.astype(np.float64), where=total > 0)
@@ -130,11 +134,12 @@ def _expected(answers: Answers, names: Sequence[str]) -> dict[str, Expected]:
         warnings.simplefilter("ignore")  # a metric without a value says so by its value
         for name in names:
             try:
-                scores = answers.score(name, answers.rows), (constant := answers.constant(name)).score(name, constant.rows)
+                score, constant = answers.score(name, answers.rows), answers.constant(name)
             except (ValueError, AttributeError, TypeError):
                 continue  # a metric that does not fit these rows is not expected of them
-            if np.isfinite(scores).all():
-                found[name] = Expected(score=round(scores[0], _DIGITS), constant=round(scores[1], _DIGITS))
+            if np.isfinite(score):
+                least = None if constant is None else round(constant.score(name, constant.rows), _DIGITS)
+                found[name] = Expected(score=round(score, _DIGITS), constant=least)
     return found
 
 

@@ -16,9 +16,10 @@ from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.runtime import Predictions, load_model
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import bootstrap, estimators
-from stationkeeper.workloads.training.gates import Bench, Decision, compare, decide, judge, measure
+from stationkeeper.workloads.training.bench import Bench, compare, measure
+from stationkeeper.workloads.training.gates import Decision, decide, judge
 from stationkeeper.workloads.training.handover import Prepared, Schema
-from stationkeeper.workloads.training.metrics import Answers, scoring_order
+from stationkeeper.workloads.training.metrics import Answers, judged
 
 log = logging.getLogger(__name__)
 
@@ -154,11 +155,7 @@ def _bench(
 
 def answers_for(meaning: Schema, given: Sequence[str], predictions: Predictions, rows: pl.DataFrame) -> Answers:
     """Predictions for rows with their truth. `given` is the order of the columns of the probabilities."""
-    if meaning.task is Task.REGRESSION:
-        assert predictions.values is not None
-        return Answers.of_values(predictions.values, rows[meaning.target].to_numpy())
-    order = scoring_order(meaning.task, meaning.classes, meaning.positive_label)
-    return Answers.of_classes(predictions, given, order, rows[meaning.target].to_list())
+    return judged(meaning, predictions, rows[meaning.target], given)
 
 
 def at(predictions: Predictions, rows: NDArray[np.bool_]) -> Predictions:

@@ -2,97 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Final, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stationkeeper.api.manifest import GateResult, Score, Task
+from stationkeeper.api.manifest import GateResult
 from stationkeeper.api.model import Cause, Gate
-from stationkeeper.workloads.training import bootstrap
-from stationkeeper.workloads.training.ending import invalid
-from stationkeeper.workloads.training.metrics import Answers
+from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, compare, measure
 
-MIN_ROWS: Final = 30  # positives, negatives, or rows of a regression
 Verdict = Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]
-
-
-@dataclass(frozen=True, eq=False)  # compared and hashed by identity, so that what was measured is remembered
-class Bench:
-    """Rows that judge, the answers to them, and how to resample them."""
-
-    task: Task
-    challenger: Answers
-    champion: Answers | None
-    blocks: NDArray[np.int64] | None
-    seed: int
-
-    def enough(self) -> bool:
-        """At least 30 rows of each class; of the two commonest of many; or of a regression."""
-        truth = self.challenger.truth
-        if self.task is Task.REGRESSION:
-            return len(truth) >= MIN_ROWS
-        counts = np.sort(np.bincount(truth.astype(np.int64), minlength=2))[::-1]
-        return bool(counts[1] >= MIN_ROWS)
-
-    @cached_property
-    def resamples(self) -> list[bootstrap.Weights]:
-        """The resamples that every statistic of this bench shares."""
-        strata = np.zeros(len(self.challenger.truth), np.int64) if self.task is Task.REGRESSION else self.challenger.truth
-        return bootstrap.resamples(len(strata), self.blocks, strata, self.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One metric of challenger and champion on the same rows."""
-
-    challenger: Score
-    champion: Score
-    drop: Score  # champion - challenger
-
-
-@lru_cache(maxsize=64)
-def measure(bench: Bench, metric: str) -> Score:
-    """The challenger's score with its interval."""
-    point = _point(bench.challenger, metric)
-    low, high = _spread([_resampled(bench.challenger, metric, w) for w in bench.resamples])
-    return Score(value=point, low=low, high=high)
-
-
-@lru_cache(maxsize=64)
-def compare(bench: Bench, metric: str) -> Comparison:
-    """Both scores, and the paired interval of their difference."""
-    assert bench.champion is not None
-    weights = bench.resamples
-    ours = np.array([_resampled(bench.challenger, metric, w) for w in weights])
-    theirs = np.array([_resampled(bench.champion, metric, w) for w in weights])
-    scores = [(_point(bench.challenger, metric), ours), (_point(bench.champion, metric), theirs)]
-    scores.append((scores[1][0] - scores[0][0], theirs - ours))
-    made = [Score(value=point, low=_spread(values)[0], high=_spread(values)[1]) for point, values in scores]
-    return Comparison(*made)
-
-
-def _point(answers: Answers, metric: str) -> float:
-    try:
-        value = answers.score(metric, answers.rows)
-    except (ValueError, AttributeError, TypeError) as error:
-        line = str(error).splitlines()[0][:300]
-        raise invalid("UnsuitableMetric", f"the metric {metric} does not fit this target or estimator: {line}") from error
-    if not np.isfinite(value):
-        raise invalid("UnsuitableMetric", f"the metric {metric} has no value on the holdout")
-    return value
-
-
-def _resampled(answers: Answers, metric: str, weights: bootstrap.Weights) -> float:
-    try:
-        return answers.resampled(metric, weights)
-    except ValueError:
-        return float("nan")  # this resample lacks a class
-
-
-def _spread(values: Sequence[float] | NDArray[np.float64]) -> tuple[float | None, float | None]:
-    return bootstrap.interval(list(values)) or (None, None)
 
 
 def judge(gates: Sequence[Gate], whole: Bench, paired: Bench | None, incomparable: str | None) -> list[GateResult]:

@@ -46,7 +46,10 @@ class Tree(Tolerant):
         feature, threshold, left, right, missing = (
             np.array(part) for part in (self.feature, self.threshold, self.left, self.right, self.missing_left)
         )
-        while (inner := np.flatnonzero(feature[nodes] >= 0)).size:
+        for _ in range(len(feature)):  # no branch is longer
+            inner = np.flatnonzero(feature[nodes] >= 0)
+            if not inner.size:
+                break
             at = nodes[inner]
             values = points[inner, feature[at]]
             goes_left = np.where(np.isnan(values), missing[at], values <= threshold[at])

@@ -7,16 +7,21 @@ resample of rows is an index array and no model predicts twice.
 import difflib
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from stationkeeper.api.manifest import Task
 from stationkeeper.api.model import Gate
+from stationkeeper.workloads.artifacts.outputs import Answering, positive
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.training.ending import invalid
+from stationkeeper.workloads.training.ranked import ranked
 from stationkeeper.workloads.training.stored import (
     Rows,
     StoredClassifier,
@@ -25,7 +30,6 @@ from stationkeeper.workloads.training.stored import (
     at,
     normal,
     row_scores,
-    with_probabilities,
 )
 
 
@@ -52,6 +56,13 @@ def unknown(metric: str) -> str | None:
     near = difflib.get_close_matches(metric, known, 3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"for example {', '.join(known[:5])}"
     return f"{metric!r} is not a scorer of scikit-learn; {hint}"
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Without scikit-learn's checks of values that have passed once: in resamples they take longer than the metric."""
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        yield
 
 
 class Answers:
@@ -85,7 +96,7 @@ class Answers:
         estimator = StoredClassifier(labels, len(classes))
         if predictions.probabilities is not None:
             ordered = predictions.probabilities[:, [list(given).index(label) for label in classes]]
-            estimator = with_probabilities(labels, normal(ordered))
+            estimator = StoredProbabilities(labels, normal(ordered))
         return cls(estimator, np.array([index[label] for label in truth], dtype=np.int64))
 
     @property
@@ -107,18 +118,19 @@ class Answers:
         """The same answers, or those to `rows`, against another truth."""
         return Answers(self._estimator if rows is None else at(self._estimator, rows), truth)
 
-    def constant(self, metric: str) -> "Answers":
+    def constant(self, metric: str) -> "Answers | None":
         """The best predictor for these rows that knows how the truth is distributed and nothing of any row.
+
+        None where no constant has a score: some metrics want answers of both classes.
 
         Raises:
             ValueError, AttributeError: when the metric does not fit.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # precision is undefined where nobody is called positive
-            return max(
-                (Answers(e, self.truth) for e in self._constants()),
-                key=lambda a: np.nan_to_num(a.score(metric, a.rows), nan=-np.inf),
-            )
+            made = [Answers(estimator, self.truth) for estimator in self._constants()]
+            scores = np.array([each.score(metric, each.rows) for each in made])
+        return made[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
 
     def _constants(self) -> Iterator[Any]:
         if isinstance(self._estimator, StoredRegressor):
@@ -132,7 +144,7 @@ class Answers:
             if self.probabilities is None:
                 yield StoredClassifier(labels, classes)
             else:
-                yield with_probabilities(labels, np.tile(shares, (len(labels), 1)))
+                yield StoredProbabilities(labels, np.tile(shares, (len(labels), 1)))
 
     def score(self, metric: str, rows: Rows) -> float:
         """The score on these rows; NaN where it does not exist there.
@@ -156,8 +168,10 @@ class Answers:
             TypeError: when the metric knows no weights.
             ValueError, AttributeError: as `score`.
         """
-        if metric == "roc_auc" and isinstance(self._estimator, StoredProbabilities):
-            return self._auc(weights)  # sorting anew for each resample would take minutes
+        if isinstance(self._estimator, StoredProbabilities):
+            found = ranked(metric, self._estimator, self.truth, weights)
+            if found is not None:
+                return found
         losses = self._losses(metric)
         if losses is not None:
             return float(weights @ losses / weights.sum())
@@ -181,16 +195,27 @@ class Answers:
             self._by_row[metric] = row_scores(metric, self._estimator, self.truth)
         return self._by_row[metric]
 
-    def _auc(self, weights: NDArray[Any]) -> float:
-        """Share of pairs (positive, negative) that are in order, ties counting half (Mann and Whitney, 1947)."""
-        inverse, size = self._estimator.ranks
-        positives = np.bincount(inverse, weights * self.truth, size)
-        negatives = np.bincount(inverse, weights * (1 - self.truth), size)
-        pairs = positives.sum() * negatives.sum()
-        below = np.cumsum(negatives) - negatives / 2
-        return float((positives * below).sum() / pairs) if pairs else float("nan")
 
-
-def scoring_order(task: Task, classes: Sequence[str], positive: str | None) -> list[str]:
+def scoring_order(model: Answering) -> list[str]:
     """Classes in the order that scorers expect: in the binary task the positive one last."""
-    return sorted(classes, key=lambda label: label == positive) if task is Task.BINARY else list(classes)
+    if model.task is not Task.BINARY:
+        return list(model.classes)
+    return sorted(model.classes, key=lambda label: label == positive(model))
+
+
+def judged(model: Answering, predictions: Predictions, truth: pl.Series, given: Sequence[str] | None = None) -> Answers:
+    """Predictions beside the truth of the same rows.
+
+    Args:
+        model: whose task and classes the truth is of.
+        predictions: of it, or of another model of the same classes.
+        truth: class labels as text, or numbers, also as text.
+        given: the order of the columns of the probabilities; without it that of scorers.
+
+    Raises:
+        ValueError: when the predictions are of other classes.
+    """
+    if predictions.values is not None:
+        return Answers.of_values(predictions.values, truth.cast(pl.Float64).to_numpy())
+    order = scoring_order(model)
+    return Answers.of_classes(predictions, order if given is None else given, order, truth.to_list())

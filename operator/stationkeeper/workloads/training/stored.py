@@ -1,6 +1,5 @@
 """Estimators that have answered already: what scikit-learn's scorers are handed, rows being positions of stored predictions."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,26 +34,23 @@ class StoredClassifier(ClassifierMixin, _Stored):  # type: ignore[misc, unused-i
 
 
 class StoredProbabilities(StoredClassifier):
-    """With `probabilities`, shape (rows, classes)."""
+    """With `probabilities`, shape (rows, classes); rows must add up to 1."""
 
-    probabilities: Any = None
+    def __init__(self, answers: Any = None, probabilities: Any = None) -> None:
+        super().__init__(answers, 2 if probabilities is None else probabilities.shape[1])
+        self.probabilities = probabilities
+        self._ranks: dict[int, tuple[NDArray[np.intp], int]] = {}
 
-    @cached_property
-    def ranks(self) -> tuple[NDArray[np.intp], int]:
-        """The rank of each row by the second class's probability, and how many ranks there are; sorted once."""
-        values, inverse = np.unique(self.probabilities[:, 1], return_inverse=True)
-        return inverse, len(values)
+    def ranks(self, label: int) -> tuple[NDArray[np.intp], int]:
+        """The rank of each row by the probability of a class, and how many ranks there are; sorted once."""
+        if label not in self._ranks:
+            values, inverse = np.unique(self.probabilities[:, label], return_inverse=True)
+            self._ranks[label] = inverse, len(values)
+        return self._ranks[label]
 
     def predict_proba(self, rows: Rows) -> Any:
         """What scorers ask for."""
         return self.probabilities[rows]
-
-
-def with_probabilities(labels: NDArray[Any], probabilities: NDArray[np.float64]) -> StoredProbabilities:
-    """A classifier's labels and probabilities; rows must add up to 1."""
-    estimator = StoredProbabilities(labels, probabilities.shape[1])
-    estimator.probabilities = probabilities
-    return estimator
 
 
 def at(estimator: Any, rows: Rows) -> Any:
@@ -62,7 +58,7 @@ def at(estimator: Any, rows: Rows) -> Any:
     if isinstance(estimator, StoredRegressor):
         return StoredRegressor(estimator.answers[rows])
     if isinstance(estimator, StoredProbabilities):
-        return with_probabilities(estimator.answers[rows], estimator.probabilities[rows])
+        return StoredProbabilities(estimator.answers[rows], estimator.probabilities[rows])
     return StoredClassifier(estimator.answers[rows], estimator.classes)
 
 

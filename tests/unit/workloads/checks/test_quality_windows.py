@@ -1,6 +1,7 @@
 """Windows judged again when their labels have matured, and estimated until then."""
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def truths(seed: int, rows: int = ROWS, *, turned: bool = False) -> list[str]:
     return np.where(late, "late", "fine").tolist()
 
 
+@cache
 def known() -> bytes:
     """The `estimation.json` of the revision."""
     rows, seed = 5_000, 77

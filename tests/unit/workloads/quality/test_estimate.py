@@ -61,7 +61,7 @@ def test_estimates_follow_the_truth_when_inputs_shift(task: Task, metric: str, n
 def test_the_interval_holds_the_truth_in_nineteen_windows_of_twenty(task: Task, metric: str) -> None:
     inside = 0
     for seed in range(40):
-        world = World(task, WINDOW, 100 + seed, shift=0.5 * (seed % 3 - 1))
+        world = World(task, WINDOW // 2, 100 + seed, shift=0.5 * (seed % 3 - 1))
         score = estimated(world, metric).score
         assert score is not None
         assert score.low is not None
@@ -204,15 +204,15 @@ def test_a_curve_finds_how_probabilities_come_true(rows: int) -> None:
 )
 def test_a_curve_of_odd_rows_stays_a_probability(said: Any, came: Any) -> None:
     curve = fit_curve(said, came)
-    for made in (curve, curve.drawn(np.random.default_rng(0))):
-        applied = made.apply(np.linspace(0, 1, 11))
+    for observed in (None, curve.draws(np.random.default_rng(0), 1)[0]):
+        applied = curve.apply(np.linspace(0, 1, 11), observed)
         assert ((applied >= 0) & (applied <= 1)).all()
 
 
 def test_drawn_curves_spread_as_rows_allow() -> None:
     curve = Curve(predicted=[0.2, 0.8], observed=[0.2, 0.8], rows=[100, 10_000])
     rng = np.random.default_rng(0)
-    drawn = np.array([curve.drawn(rng).observed for _ in range(2_000)])
+    drawn = curve.draws(rng, 2_000)
     assert drawn.std(axis=0) == pytest.approx([0.04, 0.004], rel=0.1)
 
 

@@ -211,7 +211,7 @@ def test_rows_of_another_kind_of_model_are_an_error() -> None:
     [
         (199, {"counts": LabelCounts(joined=199, missing=7, conflicting=2), "waiting": 5},
          "199 matured labels are fewer than the 200 of minLabels; 5 rows wait for their labels to mature, 7 rows have none, 2 rows have"),
-        (0, {"counts": LabelCounts(unknown=9)}, "none names a captured request: is labels.key the request id?"),
+        (0, {"counts": LabelCounts(unknown=9), "strangers": True}, "none names a captured request: is labels.key the request id?"),
         (0, {"counts": LabelCounts(missing=3)}, "0 matured labels are fewer than the 200 of minLabels; 3 rows have none"),
     ],
 )  # fmt: skip

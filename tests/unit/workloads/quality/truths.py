@@ -15,11 +15,10 @@ from stationkeeper.api.model import Cause
 from stationkeeper.api.report import LabelCounts
 from stationkeeper.workloads.artifacts.outputs import kept
 from stationkeeper.workloads.artifacts.runtime import Predictions
-from stationkeeper.workloads.quality.answers import order
 from stationkeeper.workloads.quality.labels import TRUTH, Joined
 from stationkeeper.workloads.training import estimation
 from stationkeeper.workloads.training.estimation import Estimation
-from stationkeeper.workloads.training.metrics import Answers
+from stationkeeper.workloads.training.metrics import Answers, judged
 
 NOON = datetime(2013, 6, 1, 12, tzinfo=UTC)
 FEATURES = [Column(name="x", kind=ColumnKind.NUMERIC), Column(name="carrier", kind=ColumnKind.CATEGORICAL)]
@@ -106,10 +105,7 @@ class World:
 
     def answers(self) -> Answers:
         """The rows with their truth, for scorers."""
-        if self.task is Task.REGRESSION:
-            assert self.predictions.values is not None
-            return Answers.of_values(self.predictions.values, self.truth)
-        return Answers.of_classes(self.predictions, self.manifest.classes, order(self.manifest), self.truth.tolist())
+        return judged(self.manifest, self.predictions, pl.Series([str(value) for value in self.truth]), self.manifest.classes)
 
     def score(self, metric: str) -> float:
         """The true score."""

@@ -11,7 +11,8 @@ from stationkeeper.api.manifest import GateResult, Task
 from stationkeeper.api.model import Cause, Gate
 from stationkeeper.workloads.artifacts.runtime import Predictions, classified
 from stationkeeper.workloads.training import bootstrap
-from stationkeeper.workloads.training.gates import Bench, decide, judge
+from stationkeeper.workloads.training.bench import Bench
+from stationkeeper.workloads.training.gates import decide, judge
 from stationkeeper.workloads.training.metrics import Answers
 from stationkeeper.workloads.training.stored import StoredProbabilities
 
@@ -33,8 +34,7 @@ def test_scores_are_scikit_learns_and_resamples_are_repeated_rows(metric: str) -
     truth = rng.integers(0, 2, 300)
     scores = np.round(np.clip(truth * 0.2 + rng.random(300) * 0.8, 0.01, 0.99), 2)  # rounded: ties
     made = answers(scores, truth)
-    stored = StoredProbabilities(np.asarray(scores > 0.5, dtype=np.int64))
-    stored.probabilities = np.column_stack([1 - scores, scores])
+    stored = StoredProbabilities(np.asarray(scores > 0.5, dtype=np.int64), np.column_stack([1 - scores, scores]))
     assert made.score(metric, made.rows) == pytest.approx(get_scorer(metric)(stored, np.arange(300), truth))
     weights = np.bincount(rng.integers(0, 300, 300), minlength=300)
     repeated = np.repeat(np.arange(300), weights)
@@ -146,9 +146,9 @@ def test_blocks_are_days_then_hours_then_equal_stretches() -> None:
 def test_a_block_is_drawn_whole_and_strata_keep_their_size() -> None:
     blocks = np.repeat(np.arange(20), 5)
     strata = np.repeat([0, 1], [80, 20])
-    for weights in bootstrap.resamples(100, blocks, strata, seed=1, replicates=5):
+    for weights in bootstrap.Resamples(100, blocks, strata, seed=1, replicates=5):
         assert all(len(set(weights[blocks == b].tolist())) == 1 for b in range(20))
-    for weights in bootstrap.resamples(100, None, strata, seed=1, replicates=5):
+    for weights in bootstrap.Resamples(100, None, strata, seed=1, replicates=5):
         assert (weights[:80].sum(), weights[80:].sum()) == (80, 20)
 
 
@@ -159,7 +159,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         truth = rng.integers(0, 2, 400)
         scores = 1 / (1 + np.exp(-(truth + rng.normal(size=400))))
         made = answers(scores, truth)
-        found = bootstrap.interval([made.resampled("roc_auc", w) for w in bootstrap.resamples(400, None, truth, trial)])
+        found = bootstrap.interval([made.resampled("roc_auc", w) for w in bootstrap.Resamples(400, None, truth, trial)])
         assert found is not None
         hits += found[0] <= 0.7602 <= found[1]  # AUC of N(1,1) against N(0,1): Phi(1/sqrt 2)
     assert hits >= 36
