@@ -73,6 +73,10 @@ bench-reconcile: venv ## What the operator costs beside a bare API client (a con
 bench-drift: venv ## The drift engine beside Evidently, NannyML and scipy (environments of their own; half an hour the first time)
 	@$(BIN)/python -m tests.benchmarks.drift
 
+.PHONY: bench-backtest
+bench-backtest: venv ## The default policy beside never, a schedule and every window, on the flights of a year (an hour; --quick in the module: ten minutes)
+	@$(BIN)/python -m tests.benchmarks.backtest
+
 .PHONY: crds
 crds: venv ## Generate the CRDs from the API types
 	@$(BIN)/python -m stationkeeper.api.crd crds

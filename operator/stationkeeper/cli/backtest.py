@@ -111,8 +111,8 @@ def _with_window(spec: DriftPolicySpec, window: str | None) -> DriftPolicySpec:
     minutes = int(duration(window, "--window").total_seconds()) // 60
     if not minutes:
         raise CommandError(f"--window {window}: windows are whole minutes; write for example 15m, 1h or 14d")
-    days, rest = divmod(minutes, 1440)
-    return spec.model_copy(update={"window": f"{minutes}m" if rest else f"{days}d"})
+    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "m")) if minutes % size == 0)
+    return spec.model_copy(update={"window": f"{minutes // size}{unit}"})
 
 
 @contextmanager

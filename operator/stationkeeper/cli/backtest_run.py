@@ -68,6 +68,7 @@ def run(subject: Subject, setting: Setting, folder: Path, told: Told) -> Backtes
         pilots = [own, *_yardsticks(setting, windows, history.end, notes)]
         match = Match(stage, trainer, windows, parse_duration(setting.policy.grace), metric)
         courses, judged = play(match, Judge(stage, setting.name, setting.policy), pilots, told)
+    told("judging by a stricter and a looser policy", 1.0)
     seen = variants(setting.policy, judged, lambda spec, verdicts: asks(view(spec, setting.name, subject.owner), verdicts))
     return Backtest(
         model=f"{subject.owner.namespace}/{subject.owner.name}" if subject.roles is None else subject.address,

@@ -38,7 +38,8 @@ class Tables:
         self._console.print(Text(f"{found.model} under {found.policy}: {stretch} until {found.end:{_MINUTES}} UTC"))
         for note in found.notes:
             self._console.print(Text(f"note: {note}"))
-        self._courses(found)
+        if found.scored:
+            self._courses(found)
         self._windows(found)
         self._trainings(found)
         self._rows(
@@ -69,19 +70,19 @@ class Tables:
         self._rows(("RULE", measure, "BETTER THAN NEVER BY", "TRAININGS", "REFUSED", "FAILED"), rows)
 
     def _windows(self, found: "Backtest") -> None:
-        measure = found.measure.upper()
+        measure = (found.measure.upper(),) if found.scored else ()
         rows = [
             (
                 f"{w.start:{_MINUTES}}",
                 f"{w.rows:,}",
                 str(w.revision),
-                "-" if w.score is None else f"{found.shown(w.score):.4f}",
+                *("-" if w.score is None else f"{found.shown(w.score):.4f}" for _ in measure),
                 w.gravest.value,
                 w.why,
             )
             for w in found.courses[0].windows
         ]
-        self._rows(("WINDOW FROM", "ROWS", "REVISION", measure, "VERDICT", "WHY"), rows)
+        self._rows(("WINDOW FROM", "ROWS", "REVISION", *measure, "VERDICT", "WHY"), rows)
 
     def _trainings(self, found: "Backtest") -> None:
         rows = [(f"{t.at:{_MINUTES}}", t.cause.value, t.outcome.value, t.message) for t in found.courses[0].trainings]

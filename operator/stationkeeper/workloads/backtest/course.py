@@ -131,6 +131,11 @@ class Backtest(Tolerant):
         return bool(self.metric and self.metric.startswith("neg_"))
 
     @property
+    def scored(self) -> bool:
+        """Whether anything is known of quality."""
+        return any(course.score is not None for course in self.courses)
+
+    @property
     def measure(self) -> str:
         """What is shown of a score: the loss where there is one."""
         metric = self.metric or "score"

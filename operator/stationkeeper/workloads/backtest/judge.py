@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
@@ -19,6 +20,8 @@ from stationkeeper.workloads.drift.collect import Collector
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.windows import Window
 
+_NO_ANSWERS: Final = "; the predictions could not be compared"
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -28,6 +31,13 @@ class Judged:
     served: Served
     report: DriftReport | None = None
     profile: Profile | None = None  # against what it was compared with
+
+
+def _of_inputs(report: DriftReport) -> DriftReport:
+    """The report of rows without answers: predictions that nobody gave neither pass nor fail the whole."""
+    gravity = (Verdict.BREACHED, Verdict.ERROR, Verdict.INSUFFICIENT_DATA, Verdict.PASSED)
+    verdict = next(verdict for verdict in gravity if verdict in (report.data, report.features))
+    return report.model_copy(update={"verdict": verdict, "message": report.message.removesuffix(_NO_ANSWERS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,8 @@ class Judge:
             verdict = Verdict.ERROR if comparison.wrong else Verdict.INSUFFICIENT_DATA
             return Judged(unjudged(window, verdict, why).verdict, served)
         report = Checker(self._config(served), revision, comparison).check_window(window, profile, now)
+        if not revision.reference.predictions:
+            report = _of_inputs(report)
         compared = against(profile, comparison.reference) if comparison.chosen else profile
         return Judged(of_report(report, "", "").verdict, served, report, compared)
 

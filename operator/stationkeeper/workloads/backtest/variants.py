@@ -33,6 +33,7 @@ class _Change:
     name: str
     direction: Direction
     policy: DriftPolicySpec
+    judges: bool = True  # whether single windows are judged otherwise
 
 
 def variants(policy: DriftPolicySpec, judged: Sequence[Judged], asks: Asks) -> list[Variant]:
@@ -43,7 +44,9 @@ def variants(policy: DriftPolicySpec, judged: Sequence[Judged], asks: Asks) -> l
         judged: its windows, in their order.
         asks: the hysteresis of the operator.
     """
-    return [_variant(change, judged, asks) for change in (_Change("the policy", "as it is", policy), *_changes(policy))]
+    return [
+        _variant(change, judged, asks) for change in (_Change("the policy", "as it is", policy, judges=False), *_changes(policy))
+    ]
 
 
 def _changes(policy: DriftPolicySpec) -> Iterator[_Change]:
@@ -58,11 +61,11 @@ def _changes(policy: DriftPolicySpec) -> Iterator[_Change]:
     for windows, of in (b for b in _BREACHES if b != (breach.windows, breach.of)):
         changed = policy.model_copy(update={"breach": Breach(windows=windows, of=of)})
         sooner = (windows, -of) < (breach.windows, -breach.of)
-        yield _Change(f"breach {windows} of {of}", "stricter" if sooner else "looser", changed)
+        yield _Change(f"breach {windows} of {of}", "stricter" if sooner else "looser", changed, judges=False)
 
 
 def _variant(change: _Change, judged: Sequence[Judged], asks: Asks) -> Variant:
-    anew = [(window, _again(window, change.policy)) for window in judged]
+    anew = [(window, _again(window, change.policy) if change.judges else window.verdict) for window in judged]
     asked = [start for start in _asked(anew, change.policy, asks) if start]
     evaluated = [verdict for _, verdict in anew if Verdict.PASSED in _all(verdict) or Verdict.BREACHED in _all(verdict)]
     return Variant(

@@ -13,6 +13,7 @@ from hack.cluster.paths import cache
 
 HERE: Final = Path(__file__).parent
 WHERE: Final = cache() / "bench"
+_ONE: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # for all alike
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,11 @@ class Rival:
         return str(folder / "bin" / "python")
 
 
+# Neither names what it does not stand beside: both break with pandas 3, and NannyML imports statsmodels without asking for it.
 RIVALS: Final = (
-    Rival("Evidently", "run_evidently.py", ("evidently==0.7.23", "pyarrow")),
-    Rival("NannyML", "run_nannyml.py", ("nannyml==0.13.1", "pyarrow")),
-    Rival("scipy", "run_scipy.py", ("scipy", "pandas", "pyarrow")),
+    Rival("Evidently", "run_evidently.py", ("evidently==0.7.23", "pandas==2.3.3", "pyarrow==26.0.1")),
+    Rival("NannyML", "run_nannyml.py", ("nannyml==0.13.1", "pandas==2.3.3", "pyarrow==26.0.1", "statsmodels==0.15.0")),
+    Rival("scipy", "run_scipy.py", ("scipy==1.17.1", "pandas==2.3.3", "pyarrow==26.0.1")),
 )
 OURS: Final = Rival("Stationkeeper", "run_stationkeeper.py")
 
@@ -62,7 +64,7 @@ def run(rival: Rival, reference: Path, current: Path) -> Ran:
         RuntimeError: when it fails; with the end of what it said.
     """
     command = [rival.python(), str(HERE / rival.script), str(reference), str(current)]
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", "NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}
+    quiet = {**os.environ, **_ONE, "PYTHONWARNINGS": "ignore", "NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
     if done.returncode:
         raise RuntimeError(f"{rival.name} failed: {done.stderr.strip()[-500:]}")
