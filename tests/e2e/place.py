@@ -139,7 +139,7 @@ class Place:
         found = yaml.safe_load(self.kubectl("get", "events", f"--field-selector=involvedObject.name={name}", "-o", "yaml"))
         return [(event["type"], event["reason"], event["message"]) for event in found["items"]]
 
-    def wait(self, name: str, what: str, holds: Callable[[Object], bool], seconds: float = 300) -> Object:
+    def wait(self, name: str, what: str, holds: Callable[[Object], bool], seconds: float = 600) -> Object:
         """The Model, once something holds of it."""
         deadline = time.monotonic() + seconds
         while True:
