@@ -5,7 +5,7 @@ A calibrated threshold is the largest of three figures, and a breach exceeds it:
 noise      What two samples of one distribution differ by in all but a share `alpha` of windows (`chance`).
 variation  That, and what contiguous blocks of the reference, not larger than the window, differed by from the rest of it beyond
            sampling noise: real traffic has days and weather, and windows are not independent draws. The
-           shift of a block is taken for normal, and how little so few blocks tell about its scale is part of the figure.
+           tail of the blocks is taken for exponential, and how little so few blocks tell about it is part of the figure.
 effect     A difference worth a retraining: a million rows make the smallest shift significant. By default what a normal column
            shows when its mean moves by a seventh of a standard deviation.
 

@@ -21,9 +21,6 @@ from stationkeeper.workloads.drift.statistics.distances import Shares
 DRAWS: Final = 4_000  # pairs of samples of a simulation
 _SEED: Final = 1917
 _FITTED: Final = (0.1, 0.005)  # share of draws above, between which the tail is fitted
-_STEPS: Final = 60  # about six are needed
-_EXACT: Final = 1e-13
-_TINY: Final = 1e-300
 _SURE: Final = 0.02  # share of draws above, up to which they are believed as they are
 
 
@@ -78,14 +75,13 @@ def _freedom(statistic: Statistic) -> int:
 @lru_cache(maxsize=4096)
 def chi_square_quantile(alpha: float, freedom: int) -> float:
     """The value that a chi-square variable of integer degrees of freedom exceeds with probability `alpha`."""
-    x = float(freedom)
-    for _ in range(_STEPS):  # Newton's, on the logarithm of the tail, which is nearly a straight line
-        tail = max(chi_square_tail(x, freedom), _TINY)
-        density = math.exp((freedom / 2 - 1) * math.log(x / 2) - x / 2 - math.lgamma(freedom / 2)) / 2
-        before, x = x, max(x + tail * math.log(tail / alpha) / max(density, _TINY), x / 8)
-        if abs(x - before) <= _EXACT * x:
-            break
-    return x
+    low, high = 0.0, 2.0 * freedom + 20.0
+    while chi_square_tail(high, freedom) > alpha:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chi_square_tail(middle, freedom) > alpha else (low, middle)
+    return high
 
 
 def chi_square_tail(x: float, freedom: int) -> float:
@@ -93,44 +89,15 @@ def chi_square_tail(x: float, freedom: int) -> float:
     half = x / 2
     if half <= 0:
         return 1.0
-    powers, factorials = _poisson(freedom)
-    total = math.erfc(math.sqrt(half)) if freedom % 2 else 0.0
-    return total + float(np.exp(powers * math.log(half) - half - factorials).sum())
-
-
-@lru_cache(maxsize=512)
-def _poisson(freedom: int) -> tuple[Floats, Floats]:
-    """The powers of the sum, and the logarithms of their factorials."""
-    powers = np.arange(freedom // 2, dtype=np.float64) + freedom % 2 / 2
-    return powers, np.array([math.lgamma(power + 1) for power in powers.tolist()])
+    odd = freedom % 2
+    total = math.erfc(math.sqrt(half)) if odd else 0.0
+    powers = [i + odd / 2 for i in range(freedom // 2)]
+    return total + sum(math.exp(k * math.log(half) - half - math.lgamma(k + 1)) for k in powers)
 
 
 def normal_quantile(alpha: float) -> float:
     """The value that a standard normal variable exceeds with probability `alpha`, below one half."""
     return math.sqrt(chi_square_quantile(2 * alpha, 1))
-
-
-# ---- Student ----
-
-
-@lru_cache(maxsize=4096)
-def student_quantile(alpha: float, freedom: int) -> float:
-    """What the absolute value of a Student variable of integer degrees of freedom exceeds with probability `alpha`."""
-    low, high = 0.0, math.pi / 2  # of the angle whose tangent is the value over the root of the degrees
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _student_tail(middle, freedom) > alpha else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
-
-
-def _student_tail(angle: float, freedom: int) -> float:
-    # Abramowitz and Stegun, 26.7.3 and 26.7.4.
-    sine, cosine, odd = math.sin(angle), math.cos(angle), freedom % 2
-    term, total = cosine if odd else 1.0, 0.0
-    for k in range(1 + odd, freedom, 2):
-        total += term
-        term *= cosine**2 * k / (k + 1)
-    return 1 - (2 / math.pi * (angle + sine * total) if odd else sine * total)
 
 
 # ---- simulation ----

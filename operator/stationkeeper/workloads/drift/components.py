@@ -22,7 +22,7 @@ from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.drift import domain
 from stationkeeper.workloads.drift.encoding import MAX_COLUMNS, Encoding, at, sampled
 from stationkeeper.workloads.drift.grid import Floats
-from stationkeeper.workloads.drift.variation import MIN_BLOCKS, beyond
+from stationkeeper.workloads.drift.variation import MIN_BLOCKS
 
 Array = NDArray[Any]
 
@@ -50,8 +50,8 @@ class Stretches(Tolerant):
     def tail(self, test: MultivariateTest, alpha: float) -> float:
         """What the next one exceeds with probability `alpha`.
 
-        A shift is taken for normal, of a scale that only the stretches tell (as in `variation`); an AUC is that of two normal
-        variables so many standard deviations apart.
+        Squares of a shift are taken for an exponential tail of unknown scale, of which the upper half is a sample (as in
+        `calibration`); an AUC is that of two normal variables so many standard deviations apart.
         """
         if test == "PCAReconstruction":
             return math.sqrt(_exceeded(np.square(self.shift), alpha))
@@ -60,10 +60,10 @@ class Stretches(Tolerant):
 
 
 def _exceeded(values: Floats, alpha: float) -> float:
-    ascending = np.sort(values)
+    ascending, half = np.sort(values), values.size / 2
     median = float(np.median(ascending))
     scale = float(ascending[values.size // 2 :].mean()) - median
-    return median + scale * beyond(alpha, values.size)
+    return median + scale * half * (math.pow(2 * alpha, -1 / half) - 1)
 
 
 class Components(Tolerant):

@@ -48,7 +48,8 @@ def power_of_values(column: NumericReference, values: Floats, ordinary: Ordinary
     tried = {power: _seen(column, present / 10.0**power) for power in _POWERS}
     best = min(tried, key=lambda power: tried[power][0].value)
     statistic, outside = tried[best]
-    alike = statistic.value <= min(max(ordinary.limit(statistic), _ALIKE), seen[0].value / 2)
+    # A reference that moves makes anything ordinary: what is as strange as drift is not alike, whatever the reference did.
+    alike = statistic.value <= min(max(ordinary.limit(statistic), _ALIKE), _STRANGE, seen[0].value / 2)
     return best if alike and outside <= _OUTSIDE else None
 
 
@@ -63,8 +64,9 @@ def power_of_counts(column: NumericReference, counts: Ints, ordinary: Ordinary) 
     now, before = np.cumsum(present[:-1]) / present.sum(), np.cumsum(column.vector[:-2]) / statistic.reference_size
     tried = {power: np.interp(column.cuts / 10.0**power, column.cuts, before, left=0.0, right=1.0) for power in _POWERS}
     best = min(tried, key=lambda power: _gap(now, tried[power]))
-    alike = _gap(now, tried[best]) <= min(max(ordinary.limit(statistic), _ALIKE), statistic.value / 2)
-    return best if alike and np.unique(np.round(tried[best], 2)).size >= _SHAPE else None
+    alike = _gap(now, tried[best]) <= min(max(ordinary.limit(statistic), _ALIKE), _STRANGE, statistic.value / 2)
+    visible = float(np.ptp(now)) > _STRANGE  # else all lies in one end, and anything fits
+    return best if alike and visible and np.unique(np.round(tried[best], 2)).size >= _SHAPE else None
 
 
 def violation(column: NumericReference, power: int) -> Violation:

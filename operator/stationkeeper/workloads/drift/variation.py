@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from stationkeeper.api.base import Tolerant
 from stationkeeper.api.driftpolicy import Test
-from stationkeeper.workloads.drift.chance import student_quantile
 from stationkeeper.workloads.drift.statistics import MEASURES, Binned, Counts, Floats, Kind, compare_blocks
 
 SIZES: Final = (125, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)  # rows
@@ -28,8 +27,6 @@ _HALVES: Final = 8  # random ones
 _DRAWS: Final = 25  # random blocks against each
 _SEED: Final = 2013
 _DIGITS: Final = 4  # significant ones that are kept
-_MEDIAN: Final = 0.4549364  # of the square of a standard normal variable
-_UPPER: Final = 1.8573404  # mean of the half above it
 
 Array = NDArray[Any]
 Indexed = tuple[str, Binned, Array]  # name, reference, bin of each row
@@ -48,19 +45,13 @@ class Spread(Tolerant):
     blocks: float = MIN_BLOCKS  # independent ones, of those that were looked at
 
     def bound(self, alpha: float) -> float:
-        """What the next block exceeds with probability `alpha`, beyond sampling noise."""
-        return self.level + self.scale * beyond(alpha, self.blocks)
+        """What the next block exceeds with probability `alpha`, beyond sampling noise.
 
-
-def beyond(alpha: float, blocks: float) -> float:
-    """How far above the median of so many independent blocks the next one lies with probability `alpha`, in units of what the upper
-    half of them lies above it on average.
-
-    A block's shift is taken for normal, of a scale that only the blocks tell: squared, one more is F with 1 and `blocks` degrees of
-    freedom. An exponential tail is too short for weather: three times as many windows alarmed as were promised.
-    """
-    square = student_quantile(alpha, max(int(blocks), 1)) ** 2
-    return max(square - _MEDIAN, 0.0) / (_UPPER - _MEDIAN)
+        The upper half of the blocks is a sample of an exponential tail; what one more exceeds is then Pareto's.
+        """
+        half = self.blocks / 2
+        further: float = half * ((2 * alpha) ** (-1 / half) - 1)
+        return self.level + self.scale * further
 
 
 class ColumnVariation(Tolerant):
@@ -176,8 +167,7 @@ def _independent(values: Floats) -> float:
     before, after = values[:-1], values[1:]
     if values.size < 3 or not (before.std() and after.std()):  # one value alone may differ, at an end
         return float(max(values.size, _FEWEST))
-    # So few values show less of a likeness than there is: one standard error more is still in the data.
-    likeness = float(np.clip(np.corrcoef(before, after)[0, 1] + values.size**-0.5, 0.0, 0.9))
+    likeness = float(np.clip(np.corrcoef(before, after)[0, 1], 0.0, 0.9))
     return _rounded(max(values.size * (1 - likeness) / (1 + likeness), _FEWEST))
 
 
