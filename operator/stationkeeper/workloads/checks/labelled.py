@@ -41,7 +41,11 @@ class Labelled:
     @cached_property
     def due(self) -> list[Window]:
         """The newest windows whose labels have matured, oldest first."""
-        policy, matured = self.config.policy_spec, self.now - parse_duration(self.labels.lag)
+        policy = self.config.policy_spec
+        try:
+            matured = self.now - parse_duration(self.labels.lag)
+        except OverflowError:  # a lag of millennia: nothing matures
+            return []
         return closed(self.config.since, matured, parse_duration(policy.window), parse_duration(policy.grace))
 
     @cached_property

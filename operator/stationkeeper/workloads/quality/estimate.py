@@ -1,5 +1,6 @@
 """Quality before labels come: estimated, or withheld with the reason. An estimate alone never retrains."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Final
 
@@ -124,10 +125,9 @@ class _Trusted:
     def _compared(self, known: pl.DataFrame, promised: Score) -> str:
         """The calibration check: whether the labelled rows scored what had been promised of them."""
         true = answers(known, self.manifest, known[TRUTH])
-        try:
-            score = true.score(self.check.metric, true.rows)
-        except ValueError:  # labels of one class, say
-            score = float("nan")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of labels of one class, say
+            score = true.score_or_nan(self.check.metric)
         if not np.isfinite(score):
             return f"{self.check.metric} has no value on the last {known.height} labels: they do not confirm it"
         off = score - promised.value

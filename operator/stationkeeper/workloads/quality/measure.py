@@ -50,10 +50,12 @@ def measure(rows: pl.DataFrame, manifest: Manifest, metric: str, least: int, see
 
 def _scored(alone: bench.Bench, metric: str) -> tuple[Score, Score | None]:
     """The score, and how far it lies above the best constant; None where no constant has any."""
-    constant = alone.challenger.constant(metric)
+    given = alone.challenger
+    given.score(metric, given.rows)  # what does not fit is told in scikit-learn's words
+    constant = given.constant(metric)
     if constant is None:
         return bench.measure(alone, metric), None
-    found = bench.compare(bench.Bench(alone.task, alone.challenger, constant, alone.blocks, alone.seed), metric)
+    found = bench.compare(bench.Bench(alone.task, given, constant, alone.blocks, alone.seed), metric)
     return found.challenger, Score(value=-found.drop.value, low=_negative(found.drop.high), high=_negative(found.drop.low))
 
 

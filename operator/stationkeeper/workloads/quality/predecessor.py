@@ -13,7 +13,7 @@ from stationkeeper.workloads.artifacts.columns import from_frame
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.runtime import Predictor, load_model
 from stationkeeper.workloads.artifacts.store import Store
-from stationkeeper.workloads.quality.answers import MetricError, answers, blocks
+from stationkeeper.workloads.quality.answers import MetricError, answers, blocks, sound
 from stationkeeper.workloads.quality.labels import TRUTH
 from stationkeeper.workloads.training.bench import Bench, compare
 from stationkeeper.workloads.training.metrics import Answers, judged
@@ -57,6 +57,7 @@ class Predecessor:
             raise MetricError(f"revision {self.manifest.number} knows other classes")
         if serving.task is not Task.REGRESSION:
             rows = rows.filter(pl.col(TRUTH).is_in(serving.classes))
+        rows, _ = sound(rows, serving)
         ours = answers(rows, serving, rows[TRUTH])
         bench = Bench(serving.task, ours, self._answers(rows, serving), blocks(rows), seed)
         if not bench.enough():

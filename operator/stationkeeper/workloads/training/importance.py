@@ -15,7 +15,7 @@ from stationkeeper.workloads.training import estimators
 from stationkeeper.workloads.training.challenger import Challenger, input_of
 from stationkeeper.workloads.training.evaluate import answers_for, known_rows
 from stationkeeper.workloads.training.handover import Schema
-from stationkeeper.workloads.training.metrics import Answers
+from stationkeeper.workloads.training.metrics import Answers, unchecked
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,12 @@ def _drops(fitted: Challenger, meaning: Schema, rows: pl.DataFrame, metric: str,
             place, numbers = ("numeric", numbers), numbers + 1
         else:
             place, texts = ("text", texts), texts + 1
-        shuffled = [_shuffled(data, *place, rng.permutation(rows.height)) for _ in range(REPEATS)]
-        drops[feature.name] = float(np.mean([whole - _score(fitted, meaning, changed, rows, metric) for changed in shuffled]))
+        lost = []
+        for _ in range(REPEATS):
+            changed = _shuffled(data, *place, rng.permutation(rows.height))
+            with unchecked():
+                lost.append(whole - _score(fitted, meaning, changed, rows, metric))
+        drops[feature.name] = float(np.mean(lost))
     return drops
 
 

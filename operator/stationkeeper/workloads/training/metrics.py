@@ -8,7 +8,7 @@ import difflib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
@@ -31,6 +31,8 @@ from stationkeeper.workloads.training.stored import (
     normal,
     row_scores,
 )
+
+_UNWEIGHTED: Final = ("roc_auc_ovo", "roc_auc_ovo_weighted")
 
 
 def check_metrics(gates: Sequence[Gate]) -> None:
@@ -121,16 +123,20 @@ class Answers:
     def constant(self, metric: str) -> "Answers | None":
         """The best predictor for these rows that knows how the truth is distributed and nothing of any row.
 
-        None where no constant has a score: some metrics want answers of both classes.
-
-        Raises:
-            ValueError, AttributeError: when the metric does not fit.
+        None where no constant has a score: some metrics want answers of both classes, or above zero.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # precision is undefined where nobody is called positive
             made = [Answers(estimator, self.truth) for estimator in self._constants()]
-            scores = np.array([each.score(metric, each.rows) for each in made])
+            scores = np.array([each.score_or_nan(metric) for each in made])
         return made[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
+
+    def score_or_nan(self, metric: str) -> float:
+        """The score on all rows; NaN where it cannot be computed."""
+        try:
+            return self.score(metric, self.rows)
+        except (ValueError, AttributeError, TypeError):
+            return float("nan")
 
     def _constants(self) -> Iterator[Any]:
         if isinstance(self._estimator, StoredRegressor):
@@ -158,7 +164,7 @@ class Answers:
         """The score when row i occurs `weights[i]` times."""
         try:
             return self.weighted(metric, weights)
-        except TypeError:  # the metric knows no weights
+        except TypeError:  # the metric does not know weights
             return self.score(metric, np.repeat(self.rows, weights))
 
     def weighted(self, metric: str, weights: NDArray[Any]) -> float:
@@ -172,6 +178,8 @@ class Answers:
             found = ranked(metric, self._estimator, self.truth, weights)
             if found is not None:
                 return found
+        if metric in _UNWEIGHTED and self._estimator.classes > 2:
+            raise TypeError(f"{metric} knows no weights")  # scikit-learn says so by a ValueError, as of many other things
         losses = self._losses(metric)
         if losses is not None:
             return float(weights @ losses / weights.sum())

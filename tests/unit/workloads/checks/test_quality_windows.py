@@ -21,7 +21,7 @@ from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import put_blob
 from stationkeeper.workloads.artifacts.errors import StoreDenied
 from stationkeeper.workloads.artifacts.runtime import Predictions, dump_skops
-from stationkeeper.workloads.checks import matured
+from stationkeeper.workloads.checks import matured, quality
 from stationkeeper.workloads.jobs.check_drift import check
 from stationkeeper.workloads.training import estimation
 from stationkeeper.workloads.training.metrics import Answers
@@ -188,6 +188,115 @@ def test_windows_without_labels_stay_open_and_hold_up_no_later_one() -> None:
     assert len(quality_reports(store)) == 1
     label(labels, NOON, 0)
     assert said(check(config, store, DUE + HOUR, labels)) == [("12:00", "Passed", ROWS), ("13:00", "Passed", ROWS)]
+
+
+def test_a_window_with_too_few_labels_stays_open_while_more_may_come() -> None:
+    store, labels, config = world()
+    answered(store, config, NOON, ROWS, 1)
+    ids, late = [f"{i}-1200" for i in range(ROWS)], truths(1)
+    labels.put("a.parquet", parquet(pl.DataFrame({"request_id": ids[:150], "late": late[:150]})))
+    summary = check(config, store, DUE, labels)
+    assert said(summary) == [("12:00", "InsufficientData", 150)]
+    assert "150 matured labels are fewer than the 200 of minLabels; 1350 rows have none" in summary.quality[0].message
+    assert not quality_reports(store)
+    labels.put("b.parquet", parquet(pl.DataFrame({"request_id": ids[150:], "late": late[150:]})))
+    assert said(check(config, store, DUE, labels)) == [("12:00", "Passed", ROWS)]
+    assert len(quality_reports(store)) == 1
+
+
+def test_a_window_of_too_few_requests_is_closed_at_once() -> None:
+    store, labels, config = world()
+    answered(store, config, NOON, 150, 1)
+    assert said(check(config, store, DUE, labels)) == [("12:00", "InsufficientData", 0)]
+    (report,) = quality_reports(store).values()
+    assert report.verdict == "InsufficientData"
+
+
+def test_captured_rows_that_are_damaged_are_an_error_of_their_window_alone() -> None:
+    store, labels, config = world()
+    for hour in range(2):
+        key = answered(store, config, NOON + hour * HOUR, ROWS, hour)
+        label(labels, NOON + hour * HOUR, hour)
+        if hour == 0:
+            store.objects[key] = b"PAR1"
+    assert said(check(config, store, DUE + HOUR, labels)) == [("12:00", "Error", 0), ("13:00", "Passed", ROWS)]
+
+
+def test_estimates_are_held_to_the_newest_window_with_enough_labels() -> None:
+    store, labels, config = world()
+    for hour in range(4):
+        answered(store, config, NOON + hour * HOUR, ROWS, hour)
+    label(labels, NOON, 0, turned=True)
+    labels.put("few.parquet", parquet(pl.DataFrame({"request_id": ["0-1300"], "late": ["late"]})))
+    check(config, store, NOON + 4 * HOUR + 3 * MINUTE, labels)
+    last = [report for key, report in reports(store).items() if "/quality/" not in key][-1]
+    assert "the last 1500 labels contradict it" in str(last.quality[0].withheld)
+
+
+def test_labels_may_lie_beside_the_models_own_storage() -> None:
+    """`s3://models/flights-labels` begins as `s3://models/flights` does and is not in it."""
+    store, labels, config = world()
+    store.name, labels.name = "s3://models/flights", "s3://models/flights-labels"
+    answered(store, config, NOON, ROWS, 1)
+    label(labels, NOON, 1)
+    assert said(check(config, store, DUE, labels)) == [("12:00", "Passed", ROWS)]
+
+
+def test_without_estimates_and_before_labels_nothing_is_said_of_quality() -> None:
+    store, labels, config = world(quality=ASKED | {"estimate": "Off"})
+    answered(store, config, NOON, ROWS, 1)
+    check(config, store, NOON + HOUR + 3 * MINUTE, labels)
+    (report,) = reports(store).values()
+    assert (report.quality, report.verdict) == ([], "Passed")
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "says"),
+    [
+        ("Retrain", None, "A retraining is asked for when 2 of 3 windows agree that the quality fell."),
+        ("Retrain", "Observe", "The policy only tells."),
+        ("Observe", "Retrain", "A retraining is asked for when 2 of 3 windows agree that the quality fell."),
+    ],
+)
+def test_lost_quality_does_what_its_own_action_says(policy: str, own: str | None, says: str) -> None:
+    store, labels, config = world(action=policy, quality=ASKED | ({"action": own} if own else {}))
+    answered(store, config, NOON, ROWS, 1)
+    label(labels, NOON, 1, turned=True)
+    check(config, store, DUE, labels)
+    (report,) = quality_reports(store).values()
+    assert (report.verdict, report.action) == ("Breached", says)
+
+
+def test_labels_of_a_selected_part_and_their_columns_are_as_the_model_says() -> None:
+    store, labels, config = world()
+    spec = {"uri": "s3://labels/flights", "format": "csv", "key": "trace", "column": "outcome", "lag": "2h",
+            "selection": {"column": "granted", "value": "yes"}}  # fmt: skip
+    config = CheckConfig.model_validate(config.wire() | {"labels": spec})
+    answered(store, config, NOON, ROWS, 1)
+    granted = ["yes" if i % 3 else "no" for i in range(ROWS)]
+    frame = pl.DataFrame({"trace": [f"{i}-1200" for i in range(ROWS)], "outcome": truths(1), "granted": granted})
+    labels.put("a.csv", frame.write_csv().encode())
+    assert said(check(config, store, DUE, labels)) == [("12:00", "Passed", 1000)]
+    (report,) = quality_reports(store).values()
+    assert "of answers whose granted is 'yes' only (500 others have no outcome)" in report.message
+
+
+def test_a_lag_of_millennia_matures_nothing_and_stops_no_check() -> None:
+    store, labels, config = world()
+    config = CheckConfig.model_validate(config.wire() | {"labels": LABELS | {"lag": "999999d"}})
+    answered(store, config, NOON, ROWS, 1)
+    summary = check(config, store, DUE, labels)
+    assert (said(summary), summary.windows[0].features) == ([], "Passed")
+
+
+def test_an_estimate_that_breaks_is_an_error_in_its_own_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, labels, config = world()
+    answered(store, config, NOON, ROWS, 1)
+    monkeypatch.setattr(quality, "estimate", lambda *_arguments, **_more: 1 / 0)
+    (told,) = [window for window in check(config, store, NOON + HOUR + 3 * MINUTE, labels).windows if window.rows]
+    (report,) = reports(store).values()
+    assert (told.features, report.quality[0].verdict) == ("Passed", "Error")
+    assert report.quality[0].message == "the quality was not estimated: division by zero"
 
 
 def test_a_backlog_is_worked_off_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:

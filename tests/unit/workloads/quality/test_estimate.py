@@ -148,6 +148,21 @@ def test_a_few_unseen_classes_do_not_withhold_it() -> None:
     assert estimated(NORMAL, "roc_auc", Proof(strange(0.002))).withheld is None
 
 
+@pytest.mark.parametrize(("rows", "verdict"), [(20, Verdict.PASSED), (21, Verdict.ERROR)])
+def test_answers_that_are_no_numbers_are_left_out_and_told_and_many_are_an_error(rows: int, verdict: Verdict) -> None:
+    first = pl.int_range(pl.len()) < rows
+    name = "output.probability"
+    captured = NORMAL.captured().with_columns(pl.when(first).then(float("nan")).otherwise(pl.col(name)).alias(name))
+    found = estimate(captured, NORMAL.manifest, check(maxDrop=0.2), learned(Task.BINARY))
+    assert (found.verdict, f"{rows} of 2000 captured answers are no" in found.message) == (verdict, True), found.message
+
+
+def test_labels_of_one_class_do_not_confirm_it() -> None:
+    joined = NORMAL.joined()
+    late = Joined(joined.rows.with_columns(pl.lit("late").alias(TRUTH)), joined.counts)
+    assert "has no value on the last 2000 labels: they do not confirm it" in estimated(NORMAL, "roc_auc", Proof(late)).message
+
+
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
@@ -207,6 +222,25 @@ def test_a_curve_of_odd_rows_stays_a_probability(said: Any, came: Any) -> None:
     for observed in (None, curve.draws(np.random.default_rng(0), 1)[0]):
         applied = curve.apply(np.linspace(0, 1, 11), observed)
         assert ((applied >= 0) & (applied <= 1)).all()
+
+
+def test_every_point_of_a_curve_rests_on_fifty_rows() -> None:
+    """Also where most rows share a probability, between which quantiles leave a few."""
+    rng = np.random.default_rng(0)
+    said = np.concatenate((np.full(1_500, 0.2), np.full(1_500, 0.7), rng.random(60)))
+    came = rng.random(len(said)) < said
+    curve = fit_curve(said, came)
+    assert min(curve.rows) >= 50
+    assert sum(dict(zip(curve.observed, curve.rows, strict=True)).values()) == len(said)
+
+
+def test_drawn_curves_never_fall_and_lie_about_what_was_seen() -> None:
+    rng = np.random.default_rng(1)
+    said = rng.random(5_000)
+    curve = fit_curve(said, rng.random(5_000) < said)
+    drawn = curve.draws(rng, 500)
+    assert (np.diff(drawn, axis=1) >= 0).all()
+    assert drawn.mean(axis=0) == pytest.approx(np.array(curve.observed), abs=0.02)
 
 
 def test_drawn_curves_spread_as_rows_allow() -> None:

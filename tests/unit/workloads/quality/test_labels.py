@@ -13,6 +13,7 @@ from stationkeeper.api.manifest import Manifest, Task
 from stationkeeper.api.model import Labels
 from stationkeeper.api.report import LabelCounts
 from stationkeeper.workloads.artifacts.errors import BucketMissing
+from stationkeeper.workloads.quality import reading
 from stationkeeper.workloads.quality.labels import Joined, MalformedLabels, join, read_labels
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.quality.truths import NOON, manifest
@@ -145,15 +146,73 @@ def test_labels_may_have_columns_of_their_own_names() -> None:
     [
         (INTEGERS, ["1", "1.0", "TRUE", "-3"], ["1", "1", "1", "-3"]),
         (BOOLEANS, ["true", "False", "1", "0.0"], ["true", "false", "true", "false"]),
+        (BOOLEANS, [" true", "NaN", "1.0"], ["true", "true"]),
         (manifest(classes=["No", "1.0"]), ["No", "1.0", "new"], ["No", "1.0", "new"]),
         (NUMBERS, ["1", "-2.5e3", "true", "nan"], ["1.0", "-2500.0", "1.0"]),
     ],
-    ids=["integers", "booleans", "text as it is", "numbers"],
+    ids=["integers", "booleans", "booleans with gaps", "text as it is", "numbers"],
 )
 def test_labels_are_read_as_the_model_knows_them(model: Manifest, given: Sequence[str], truth: Sequence[str]) -> None:
     rows = captured(*((f"r{i}", 0) for i in range(len(given))))
     data = "request_id,delayed\n" + "".join(f"r{i},{value}\n" for i, value in enumerate(given))
     assert joined(rows, store(x_csv=data.encode()), config(format="csv"), model).rows["truth"].to_list() == list(truth)
+
+
+@pytest.mark.parametrize(
+    ("model", "labels"),
+    [
+        (INTEGERS, [1.0, float("nan"), None]),
+        (BOOLEANS, [1.0, float("nan"), None]),
+        (NUMBERS, [2.5, float("nan"), None]),
+        (INTEGERS, ["1", "", None]),
+        (manifest(classes=["No", "1"]), ["1", "", None]),
+    ],
+    ids=["integers", "booleans", "numbers", "text for integers", "text"],
+)
+def test_a_column_with_gaps_has_labels_where_it_has_values(model: Manifest, labels: list[Any]) -> None:
+    """As pandas writes a column of integers or booleans with gaps: as floats."""
+    files = store(x_parquet=parquet({"request_id": ["a", "b", "c"], "delayed": labels}))
+    found = joined(captured(("a", 0), ("b", 0), ("c", 0)), files, config(), model)
+    assert found.rows["request_id"].to_list() == ["a"]
+    assert found.counts == LabelCounts(requests=3, joined=1, missing=2)
+
+
+def test_an_empty_text_may_be_a_class() -> None:
+    files = store(x_parquet=parquet({"request_id": ["a"], "delayed": [""]}))
+    assert joined(captured(("a", 0)), files, config(), manifest(classes=["", "late"])).rows["truth"].to_list() == [""]
+
+
+def test_labels_that_are_written_anew_each_day_are_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year of full snapshots must not need the memory of a year."""
+    monkeypatch.setattr(reading, "_LOOSE", 1)
+    held: list[int] = []
+    counted = reading._counted
+
+    def watched(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        made = counted(frames)
+        held.append(made.height)
+        return made
+
+    monkeypatch.setattr(reading, "_counted", watched)
+    snapshot = {f"day{i:03}_csv": f"request_id,delayed\na,1\nb,{i}\nx,0\n".encode() for i in range(50)}
+    found = joined(captured(("a", 0), ("b", 0), ("c", 0)), store(**snapshot), config(format="csv"))
+    assert found.counts == LabelCounts(requests=3, joined=1, missing=1, duplicate=49, conflicting=1, unknown=50)
+    assert max(held) <= 4  # one of a, at most three of b
+
+
+def test_labels_of_strangers_only_are_told() -> None:
+    files = store(x_csv=b"request_id,delayed\nx,1\ny,0\n")
+    assert joined(captured(("a", 0)), files, config(format="csv")).strangers
+    files.put("y.csv", b"request_id,delayed\na,1\n")
+    assert not joined(captured(("a", 0)), files, config(format="csv")).strangers
+
+
+def test_labels_of_another_window_are_no_strangers() -> None:
+    rows = captured(("a", 0), ("b", 0))
+    labels = config(format="csv")
+    found = read_labels(store(x_csv=b"request_id,delayed\nb,1\nx,1\n"), labels, INTEGERS, rows, NOON)
+    earlier = join(rows.head(1), found, labels, as_of=LATER)
+    assert (earlier.counts, earlier.strangers) == (LabelCounts(requests=1, missing=1, unknown=1), False)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +281,14 @@ def test_reading_is_bounded_by_time(objects: dict[str, str], read: list[str]) ->
     found = read_labels(files, config(format="ndjson"), INTEGERS, captured(("a", 0)), NOON)
     assert [key.removesuffix(".ndjson") for operation, key in files.log if operation == "get"] == read
     assert found.rows["request_id"].to_list() == ["a"]
+
+
+def test_of_older_objects_the_newest_are_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a feed that is late would let every check read years of labels."""
+    monkeypatch.setattr(reading, "MAX_OLDER", 2)
+    files = Dated({f"2013-0{month}-01.ndjson": b'{"request_id": "z", "delayed": 1}\n' for month in range(1, 6)})
+    read_labels(files, config(format="ndjson"), INTEGERS, captured(("a", 0)), NOON)
+    assert [key for operation, key in files.log if operation == "get"] == ["2013-04-01.ndjson", "2013-05-01.ndjson"]
 
 
 def test_no_captured_rows_join_nothing() -> None:

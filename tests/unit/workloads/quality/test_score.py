@@ -261,3 +261,87 @@ def test_booleans_make_segments_too() -> None:
     rows = world.joined().rows.with_columns(pl.Series("input.night", [True, False] * 500))
     found = judge_quality(Joined(rows, LabelCounts()), model, check(min=0.1), segments=[Segment(column="night")])
     assert [result.segment for result in found[1:]] == ["night = false", "night = true"]
+
+
+def odd(world: World, column: str, value: object, rows: int) -> Joined:
+    """The first rows answered so."""
+    joined = world.joined()
+    first = pl.int_range(pl.len()) < rows
+    return Joined(
+        joined.rows.with_columns(pl.when(first).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)), joined.counts
+    )
+
+
+@pytest.mark.parametrize(
+    ("world", "metric", "column", "value"),
+    [
+        (GOOD, "roc_auc", "output.probability", float("nan")),
+        (GOOD, "roc_auc", "output.probability", float("inf")),
+        (GOOD, "roc_auc", "output.probability", None),
+        (GOOD, "roc_auc", "output.probability", 1.5),
+        (GOOD, "accuracy", "output.label", "never heard of"),
+        (GOOD, "accuracy", "output.label", None),
+        (MANY, "neg_log_loss", "output.probability.rail", float("nan")),
+        (NUMBERS, "neg_mean_absolute_error", "output.prediction", float("-inf")),
+        (NUMBERS, "r2", "output.prediction", float("nan")),
+    ],
+)
+def test_answers_that_are_none_are_left_out_and_told_and_many_are_an_error(
+    world: World, metric: str, column: str, value: object
+) -> None:
+    """A model that is given what it never saw may overflow; one client must not blind the check, nor a broken model pass it."""
+    few = judged(world, metric, joined=odd(world, column, value, 20), min=-1e9, maxDrop=None)
+    assert few.verdict is Verdict.PASSED, few.message
+    assert "20 of 2000 captured answers are no" in few.message
+    assert "on 1980 labels" in few.message
+    rest = Joined(world.joined().rows.slice(20), LabelCounts())
+    assert few.score is not None
+    assert few.score.value == judged(world, metric, joined=rest, min=-1e9, maxDrop=None).score.value  # type: ignore[union-attr]
+    many = judged(world, metric, joined=odd(world, column, value, 21), min=-1e9, maxDrop=None)
+    assert (many.verdict, many.score) == (Verdict.ERROR, None)
+    assert many.message.endswith("the model fails on these inputs")
+
+
+def test_a_probability_may_be_off_by_the_rounding_of_float32() -> None:
+    rows = GOOD.joined().rows.with_columns(pl.col("output.probability") + 1e-6)
+    sure = rows.with_columns(
+        pl.when(pl.col("output.probability") > 0.9).then(1.0 + 1e-7).otherwise("output.probability").alias("output.probability")
+    )
+    assert judged(GOOD, "neg_brier_score", joined=Joined(sure, LabelCounts()), min=-1, maxDrop=None).verdict is Verdict.PASSED
+
+
+def test_without_an_interval_nothing_is_sure_and_nothing_passes() -> None:
+    """All late rows in one stretch of time: a third of the resamples has none."""
+    rows = GOOD.joined().rows.sort(TRUTH, maintain_order=True)
+    late = rows.filter(pl.col(TRUTH) == "late").head(60)
+    early = rows.filter(pl.col(TRUTH) == "early")
+    together = pl.concat([early.head(900), late]).with_columns(arrived_at=GOOD.joined().rows["arrived_at"].head(960))
+    found = judged(GOOD, "roc_auc", 0.78, Joined(together, LabelCounts()))
+    assert found.score is not None
+    assert (found.verdict, found.score.low) == (Verdict.INSUFFICIENT_DATA, None)
+    assert "nothing is sure" in found.message
+    assert judged(GOOD, "roc_auc", 0.78, Joined(together, LabelCounts()), min=0.9).verdict is Verdict.BREACHED
+
+
+def test_a_metric_without_a_best_constant_has_no_skill_and_is_judged() -> None:
+    """Counts of which most are 0: a Poisson deviance wants answers above it, and the median is none."""
+    world = World(Task.REGRESSION, 500, 2)
+    joined = world.joined()
+    counts = joined.rows.with_columns(pl.lit("0.0").alias(TRUTH), pl.lit(0.1).alias("output.prediction"))
+    found = judged(world, "neg_mean_poisson_deviance", joined=Joined(counts, joined.counts), min=-1, maxDrop=None)
+    assert found.score is not None
+    assert found.score.value == pytest.approx(-0.2)
+    assert (found.verdict, found.skill) == (Verdict.PASSED, None)
+
+
+def test_score_and_constant_of_the_holdout_are_of_the_same_rows() -> None:
+    """Beside a champion the gates score only the rows that it did not know; a skill over both would be of nothing."""
+    known = GOOD.estimation()
+    whole = known.expected["roc_auc"]
+    gated = Score(value=whole.score - 0.1, low=whole.score - 0.12, high=whole.score - 0.08)
+    assert Standard.of(manifest(metrics={"roc_auc": gated}), "roc_auc", known) == Standard(
+        Score(value=whole.score), whole.constant, 2_000
+    )
+    same = Score(value=whole.score, low=whole.score - 0.02, high=whole.score + 0.02)
+    assert Standard.of(manifest(metrics={"roc_auc": same}), "roc_auc", known) == Standard(same, whole.constant, 2_000)
+    assert Standard.of(manifest(metrics={"roc_auc": gated}), "roc_auc", None) == Standard(gated, None, 5_000)

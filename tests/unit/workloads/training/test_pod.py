@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_limits
 
-from stationkeeper.api.manifest import FILE_GOLDEN, FILE_ONNX, FILE_REFERENCE, Task
+from stationkeeper.api.manifest import FILE_GOLDEN, FILE_ONNX, FILE_REFERENCE, Manifest, Task
 from stationkeeper.api.model import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
@@ -21,13 +22,21 @@ from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.training import pod
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> tuple[MemoryStore, dict[str, Any]]:
-    """A store with a published champion that knows days 0 to 39."""
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], str]:
+    """The objects of a published champion that knows days 0 to 39, and its digest."""
     store = MemoryStore()
-    summary = pod.train(tmp_path / "first", pod.rows(40), store)
+    with threadpool_limits(1):
+        summary = pod.train(tmp_path_factory.mktemp("first"), pod.rows(40), store)
     assert summary.outcome is TrainingOutcome.PUBLISHED
-    return store, {"number": 1, "digest": summary.digest}
+    return store.objects, summary.digest or ""
+
+
+@pytest.fixture
+def first(published: tuple[dict[str, bytes], str]) -> tuple[MemoryStore, dict[str, Any]]:
+    """A store with that champion."""
+    objects, digest = published
+    return MemoryStore(dict(objects)), {"number": 1, "digest": digest}
 
 
 def challenger(champion: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -179,29 +188,36 @@ def test_an_estimator_that_raises_is_a_failed_attempt(tmp_path: Path) -> None:
     assert keys.outcome("e1", 1) in store.objects
 
 
-@pytest.mark.parametrize("dies_at", range(16))
-def test_a_pod_that_dies_at_any_write_is_made_good_by_the_next(tmp_path: Path, dies_at: int) -> None:
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "write", ["owner.json", keys.inputs("e1", 1), "blobs/", "the last of blobs/", "manifests/", "samples/", keys.outcome("e1", 1)]
+)
+def test_a_pod_that_dies_at_any_write_is_made_good_by_the_next(tmp_path: Path, write: str, when: str) -> None:
     store = MemoryStore()
     source = MemoryStore({"a.parquet": pod.parquet(pod.rows())}, "s3://lake/rows")
     cfg = pod.config(estimator={"class": "sklearn.linear_model.LogisticRegression"})
-    count = 0
+    wanted, left, dead = write.removeprefix("the last of "), 6 if write.startswith("the last") else 1, False
 
-    def die(operation: str, _key: str) -> None:
-        nonlocal count
-        count += operation == "create"
-        if count > dies_at // 2:
+    def die(operation: str, key: str) -> None:
+        nonlocal left, dead
+        left -= operation in ("create", "put") and key.startswith(wanted)
+        dead = dead or left == 0
+        if dead:
             raise StoreUnavailable("the network is gone")
 
-    # Even numbers die before the write, odd ones after it.
-    setattr(store, "after" if dies_at % 2 else "before", die)
+    setattr(store, when, die)
     with contextlib.suppress(StoreUnavailable):
         pod.Pod(tmp_path / "dies", store, source).run(cfg)
+    assert dead
     store.before = store.after = lambda _operation, _key: None
+    for key in [key for key in store.objects if key.startswith("manifests/")]:
+        manifest = Manifest.model_validate_json(store.objects[key])
+        assert all(get_blob(store, ref) for ref in manifest.files.values()), "a manifest comes after its files"
     again, _ = pod.Pod(tmp_path / "again", store, source).run(cfg)
     assert isinstance(again, TrainingSummary)
     assert again.outcome is TrainingOutcome.PUBLISHED
     assert TrainingSummary.model_validate_json(store.objects[keys.outcome("e1", 1)]) == again
-    load_manifest(store, again.digest or "")
+    assert len(load_manifest(store, again.digest or "").files) == 6
     third, _ = pod.Pod(tmp_path / "third", store, source).run(cfg)
     assert third == again
 
@@ -276,19 +292,19 @@ def test_captures_under_the_data_prefix_are_not_learned_from(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("estimator", "metric", "form"),
+    ("estimator", "params", "metric", "form"),
     [
-        ("sklearn.linear_model.LogisticRegression", "roc_auc", "onnx"),
-        ("sklearn.ensemble.RandomForestClassifier", "neg_log_loss", "onnx"),
-        ("sklearn.svm.LinearSVC", "accuracy", "skops"),
-        ("sklearn.neighbors.KNeighborsClassifier", "roc_auc", None),
-        ("sklearn.ensemble.BaggingClassifier", "f1", None),
+        ("sklearn.linear_model.LogisticRegression", {}, "roc_auc", "onnx"),
+        ("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 10}, "neg_log_loss", "onnx"),
+        ("sklearn.svm.LinearSVC", {}, "accuracy", "skops"),
+        ("sklearn.neighbors.KNeighborsClassifier", {}, "roc_auc", None),
+        ("sklearn.ensemble.BaggingClassifier", {"n_estimators": 3}, "f1", None),
     ],
 )
-def test_estimators_of_many_kinds(tmp_path: Path, estimator: str, metric: str, form: str | None) -> None:
+def test_estimators_of_many_kinds(tmp_path: Path, estimator: str, params: dict[str, Any], metric: str, form: str | None) -> None:
     store = MemoryStore()
     gates = [{"metric": metric, "min": -10.0}]
-    summary = pod.train(tmp_path, pod.rows(), store, estimator={"class": estimator}, gates=gates)
+    summary = pod.train(tmp_path, pod.rows(), store, estimator={"class": estimator, "params": params}, gates=gates)
     assert summary.outcome is TrainingOutcome.PUBLISHED, summary.message
     manifest = load_manifest(store, summary.digest or "")
     assert form in (None, manifest.format)

@@ -62,7 +62,9 @@ def test_keeps_what_later_checks_need(tmp_path: Path, frame: pl.DataFrame, chang
     known = Estimation.decode(get_blob(store, manifest.files[FILE_ESTIMATION]))
     metric = next(iter(manifest.evaluation.metrics))
     assert known.expected[metric].score == pytest.approx(manifest.evaluation.metrics[metric].value)
-    assert known.expected[metric].score > known.expected[metric].constant
+    constant = known.expected[metric].constant
+    assert constant is not None
+    assert known.expected[metric].score > constant
     assert (len(known.curves), known.losses is not None) == {"binary": (1, False), "multiclass": (3, False)}.get(
         manifest.task, (0, True)
     )
