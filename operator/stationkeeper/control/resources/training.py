@@ -76,7 +76,8 @@ def _pod(owner: Owner, config: TrainConfig, image: Image) -> Object:
         "work": PATH_WORK,
         "tmp": "/tmp",  # noqa: S108  an emptyDir of the pod's own
     }
-    learn = {name: path for name, path in everything.items() if name != "work"} | {"data": (PATH_DATA, True)}
+    # A team's code may leave anything behind, and publishing has credentials and its home in /tmp: they share nothing but the model.
+    learn: dict[str, str | tuple[str, bool]] = {"data": (PATH_DATA, True), "model": PATH_MODEL, "scratch": "/tmp"}  # noqa: S108
     judge = everything | {"data": (PATH_DATA, True), "model": (PATH_MODEL, True)}
     steps = [
         container(CONTAINER_PREPARE, image, _step(CONTAINER_PREPARE), with_store, resources, everything),
@@ -87,7 +88,7 @@ def _pod(owner: Owner, config: TrainConfig, image: Image) -> Object:
     ]
     return pod_spec(
         steps[2:],
-        ["data", "model", "work", "tmp"],
+        ["data", "model", "work", "tmp", "scratch"],
         initContainers=steps[:2],
         restartPolicy="Never",
         terminationGracePeriodSeconds=10,

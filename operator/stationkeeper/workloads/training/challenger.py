@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from pydantic import ValidationError
 from sklearn.pipeline import Pipeline
 
 from stationkeeper.api.manifest import Task
+from stationkeeper.api.meta import TERMINATION_LIMIT
 from stationkeeper.api.summary import FailureSummary
 from stationkeeper.workloads.artifacts.columns import ModelInput, from_frame, model_input
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
@@ -45,10 +47,9 @@ def handed_over(paths: Paths, meaning: Schema) -> Challenger:
     Raises:
         AttemptEnded: Failed, when it left no model, or one that is not trusted.
     """
-    if paths.broken.is_file() and not paths.broken.is_symlink():
-        said = FailureSummary.model_validate_json(paths.broken.read_bytes())
-        raise failed(said.reason, said.message)
-    skops, onnx = _content(paths.fitted), _content(paths.onnx)
+    if (broken := _content(paths.broken, TERMINATION_LIMIT)) is not None:
+        raise _said(broken)
+    skops, onnx = _content(paths.fitted, MAX_BYTES), _content(paths.onnx, MAX_BYTES)
     if (skops is None) == (onnx is None):
         found = "neither" if skops is None else "both"
         raise failed(
@@ -64,9 +65,17 @@ def handed_over(paths: Paths, meaning: Schema) -> Challenger:
         raise failed("TrainingFailed", str(error)[:900]) from error
 
 
-def _content(path: Path) -> bytes | None:
+def _said(broken: bytes) -> AttemptEnded:
+    try:
+        said = FailureSummary.model_validate_json(broken)
+    except ValidationError:
+        return failed("TrainingFailed", "training left a failed.json that says nothing readable; its log tells more")
+    return failed(said.reason, said.message)
+
+
+def _content(path: Path, most: int) -> bytes | None:
     # A team's own container may have left anything here, also a link to somewhere else.
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > most:
         return None
     return path.read_bytes()
 

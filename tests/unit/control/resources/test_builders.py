@@ -106,6 +106,17 @@ def test_training_never_sees_the_holdout_and_publishing_no_model():
     assert "work" not in {mount["name"] for mount in train["volumeMounts"]}
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if read(case)["builder"] == "training"])
+def test_whoever_trains_can_leave_nothing_but_a_model_to_who_has_credentials(case):
+    prepare, train, publish = cases.containers(build(case))
+    written = {m["name"] for m in train["volumeMounts"] if not m.get("readOnly")}
+    assert written == {"model", "scratch"}
+    for trusted in (prepare, publish):
+        mounts = {m["name"]: m for m in trusted["volumeMounts"]}
+        assert "scratch" not in mounts, "a module or a configuration in its home would be loaded"
+    assert mounts["model"]["readOnly"] is True
+
+
 def test_a_teams_container_is_told_where_its_rows_are_and_what_the_team_wrote():
     _, train, _ = cases.containers(build("training-by-a-teams-own-container"))
     told = {variable["name"]: variable["value"] for variable in train["env"]}

@@ -182,6 +182,10 @@ def other_inputs(paths: Paths) -> None:
     paths.onnx.write_bytes(onnx_of(np.ones(7), 0.0))
 
 
+def a_failure_in_no_form(paths: Paths) -> None:
+    paths.broken.write_text('{"reason": "no word", "message": 7}')
+
+
 def no_model(paths: Paths) -> None:
     paths.onnx.write_bytes(b"\x08\x08not a model")
 
@@ -198,6 +202,7 @@ def no_model(paths: Paths) -> None:
         (infinite, "its probabilities are not all finite numbers"),
         (other_inputs, "does not answer the holdout: .*; see docs/reference/training.md"),
         (no_model, "model.onnx cannot be loaded"),
+        (a_failure_in_no_form, "left a failed.json that says nothing readable"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
