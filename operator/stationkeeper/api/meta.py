@@ -40,10 +40,8 @@ CONTAINER_TRAIN: Final = "train"
 CONTAINER_PUBLISH: Final = "evaluate-and-publish"
 CONTAINER_CHECK: Final = "check-drift"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
-REPORTING_CONTAINERS: Final = (
-    CONTAINER_PREPARE,
-    CONTAINER_PUBLISH,
-)  # whose word on the outcome counts: `train` may be a team's own
+# Whose word on the outcome counts: `train` may be a team's own.
+REPORTING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_PUBLISH)
 
 # Every workload reads its whole configuration, one of `api.jobs`, as JSON from this variable.
 ENV_CONFIG: Final = "STATIONKEEPER_CONFIG"

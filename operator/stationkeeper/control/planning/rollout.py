@@ -148,7 +148,8 @@ class _Planner:
         apply = self._wanted(stable, candidacy, draining, progress)
         if stable:
             apply.append(model_service(self.fleet.owner, stable.number, shared=candidacy is not None and progress.shares))
-        apply += self._guards(stable)
+        guards = self._guards(stable)
+        apply += guards
         live = self._live(stable)
         looks = [draining, _LOOK_SECONDS if candidacy and progress.shares else None]
         return Rollout(
@@ -160,7 +161,7 @@ class _Planner:
             replicas=int(live.get("replicas") or 0),
             ready_replicas=int(live.get("readyReplicas") or 0),
             apply=tuple(apply),
-            delete=(*self._unwanted(stable, candidacy.record if candidacy else None, draining), *self._stale_guards(stable)),
+            delete=(*self._unwanted(stable, candidacy.record if candidacy else None, draining), *self._stale(guards)),
             quarantine=tuple(quarantine[-_MAX_QUARANTINE:]),
             look_again=min((seconds for seconds in looks if seconds is not None), default=None),
             blocked=progress.blocked,
@@ -238,8 +239,8 @@ class _Planner:
             guards.append(disruption_budget(owner, stable.number))
         return guards
 
-    def _stale_guards(self, stable: ModelRevisionSpec | None) -> list[Ref]:
-        wanted = {guard["kind"] for guard in self._guards(stable)}
+    def _stale(self, guards: list[Object]) -> list[Ref]:
+        wanted = {guard["kind"] for guard in guards}
         ours = [g for g in self.fleet.observed.guards if evidence.controlled_by(g, self.fleet.owner.uid)]
         return [Ref.to(guard) for guard in ours if guard["kind"] not in wanted]
 

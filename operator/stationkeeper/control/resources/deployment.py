@@ -48,10 +48,8 @@ def serving_deployment(
         LABEL_REVISION: str(revision.number),
     }
     pod_labels = labels(owner, COMPONENT_SERVING, **{LABEL_REVISION: str(revision.number)})
-    meta, inputs = (
-        metadata(owner, names.revision(owner.name, owner.uid, revision.number, revision.digest), pod_labels),
-        _inputs(owner),
-    )
+    meta = metadata(owner, names.revision(owner.name, owner.uid, revision.number, revision.digest), pod_labels)
+    inputs = _inputs(owner)
     template = _first_built(live, inputs) or {"metadata": {"labels": pod_labels}, "spec": _pod(owner, revision, image, selector)}
     annotations = {ANNOTATION_INPUTS: inputs, ANNOTATION_TEMPLATE: canonical_json(template).decode()}
     return {

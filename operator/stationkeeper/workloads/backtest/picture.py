@@ -1,22 +1,21 @@
 """The replay as one page for people: loss against trainings, then everything that led there. Self-contained, without scripts."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from stationkeeper.workloads.backtest.course import Backtest, Course
-from stationkeeper.workloads.report import words
+from stationkeeper.workloads.report.course import round_numbers
+from stationkeeper.workloads.report.page import drawing
 
 WIDTH: Final = 720.0
 HEIGHT: Final = 320.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 40.0, 20.0, 44.0  # margins
 _ROOM: Final = 0.14  # of the span of values, above and below them
-_TICKS: Final = 4
 _LINE: Final = 17.0  # between two labels
 _SIDE: Final = 0.62  # of the width: points further right have their labels on the left
 
@@ -98,24 +97,8 @@ def _apart(points: Sequence[Point]) -> list[Point]:
     return placed
 
 
-def round_numbers(low: float, high: float) -> list[float]:
-    """Round numbers from one to another."""
-    rough = (high - low) / _TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    return [round(i * step, 12) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
 @cache
 def _template() -> Template:
-    shared = Path(words.__file__).parent / "templates"  # the style of the drift reports
-    environment = Environment(
-        loader=FileSystemLoader([Path(__file__).parent / "templates", shared]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= words.FILTERS
+    environment = drawing(Path(__file__).parent / "templates")
     environment.globals |= {"WIDTH": WIDTH, "HEIGHT": HEIGHT, "LEFT": LEFT, "RIGHT": RIGHT, "BOTTOM": BOTTOM, "TOP": TOP}
     return environment.get_template("backtest.html")

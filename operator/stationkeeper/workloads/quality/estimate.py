@@ -17,7 +17,7 @@ from stationkeeper.workloads.quality.answers import MetricError, answers, sound
 from stationkeeper.workloads.quality.labels import TRUTH, Joined
 from stationkeeper.workloads.quality.measure import shown
 from stationkeeper.workloads.quality.methods import Asked
-from stationkeeper.workloads.quality.verdict import Measured, Standard, Withheld, decide
+from stationkeeper.workloads.quality.verdict import Measured, Standard, Withheld, concluded, decide
 from stationkeeper.workloads.training.estimation import Estimation
 
 MAX_ROWS: Final = 50_000
@@ -72,15 +72,7 @@ def estimate(
         return base.model_copy(update={"verdict": Verdict.ERROR, "withheld": str(error), "message": str(error)[:500]})
     decision = decide(found, held, check)
     said = f"{check.metric} is estimated at {shown(found.score)} on {captured.height} rows; {decision.message}; {confirmed}"
-    return base.model_copy(
-        update={
-            "score": found.score,
-            "skill": None if found.skill is None else found.skill.value,
-            "threshold": decision.threshold,
-            "verdict": decision.verdict,
-            "message": said,
-        }
-    )
+    return concluded(base, found, decision, said)
 
 
 @dataclass(frozen=True, slots=True)

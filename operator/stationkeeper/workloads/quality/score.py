@@ -17,7 +17,7 @@ from stationkeeper.workloads.quality.answers import MetricError, sound
 from stationkeeper.workloads.quality.labels import TRUTH, Joined
 from stationkeeper.workloads.quality.measure import TooFew, measure, shown
 from stationkeeper.workloads.quality.parts import divided, unfit
-from stationkeeper.workloads.quality.verdict import Decision, Measured, Standard, decide, decide_segment
+from stationkeeper.workloads.quality.verdict import Decision, Measured, Standard, concluded, decide, decide_segment
 from stationkeeper.workloads.training.estimation import Estimation
 
 _NAMED: Final = 3  # classes in a message
@@ -95,15 +95,7 @@ def _judge(judge: _Judge, part: _Part) -> QualityResult:
         return base.model_copy(update={"verdict": Verdict.ERROR, "message": str(error)[:500]})
     decision = part.decide(found, part.held, check)
     said = f"{check.metric} {shown(found.score)} on {found.rows} labels"
-    return base.model_copy(
-        update={
-            "score": found.score,
-            "skill": None if found.skill is None else found.skill.value,
-            "threshold": decision.threshold,
-            "verdict": decision.verdict,
-            "message": _sentence(said, decision.message, apart, odd, judge.selection),
-        }
-    )
+    return concluded(base, found, decision, _sentence(said, decision.message, apart, odd, judge.selection))
 
 
 def _learned(rows: pl.DataFrame, manifest: Manifest) -> tuple[pl.DataFrame, str]:

@@ -12,6 +12,7 @@ from typing import Final
 from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.manifest import Manifest, Score
 from stationkeeper.api.model import Verdict
+from stationkeeper.api.report import QualityResult
 from stationkeeper.workloads.training.estimation import Estimation, Expected
 
 _ROUNDED: Final = 1e-6
@@ -65,6 +66,13 @@ class Decision:
     verdict: Verdict
     threshold: float | None
     message: str
+
+
+def concluded(base: QualityResult, found: Measured, decision: Decision, message: str) -> QualityResult:
+    """A result with its score and what follows from it."""
+    skill = None if found.skill is None else found.skill.value
+    said = {"score": found.score, "skill": skill, "threshold": decision.threshold, "verdict": decision.verdict}
+    return base.model_copy(update=said | {"message": message})
 
 
 def decide(found: Measured, held: Standard, check: QualityChecks) -> Decision:

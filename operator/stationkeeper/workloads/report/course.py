@@ -81,7 +81,7 @@ def course(report: DriftReport) -> Course | None:
         metric=whole[0].metric if whole else "score",
         points=[_point(point, scale) for point in history],
         lines=[Line(scale.up(value), text) for text, value in levels],
-        ticks=[Line(scale.up(value), f"{value:g}") for value in _ticks(scale.low, scale.high)],
+        ticks=[Line(scale.up(value), f"{value:g}") for value in round_numbers(scale.low, scale.high)],
         times=_times(scale),
     )
 
@@ -111,13 +111,12 @@ def _point(point: QualityPoint, scale: _Scale) -> Point:
     return Point(scale.across(point.start), scale.up(value), scale.up(low), scale.up(high), point.method != "Labels", title)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two."""
+def round_numbers(low: float, high: float) -> list[float]:
+    """A few round numbers from one to another, for an axis."""
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
-    first = math.ceil(low / step)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step) + 1)]
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    return [round(i * step, 12) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _times(scale: _Scale) -> list[Label]:

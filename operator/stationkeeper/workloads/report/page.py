@@ -21,13 +21,19 @@ def page(report: DriftReport) -> str:
 
 @cache
 def _template() -> Template:
+    environment = drawing()
+    environment.globals |= {"bars": bars, "course": course}
+    return environment.get_template("page.html")
+
+
+def drawing(*more: Path) -> Environment:
+    """What all pages are drawn with: the templates beside this, those in `more` folders, and words."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader([*more, Path(__file__).parent / "templates"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= words.FILTERS
-    environment.globals |= {"bars": bars, "course": course}
-    return environment.get_template("page.html")
+    return environment
