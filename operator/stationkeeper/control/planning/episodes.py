@@ -166,6 +166,8 @@ def _after(situation: Situation, episode: Episode, summary: TrainingSummary) -> 
             refusals = episode.refusals + 1
             cooldown = parse_duration(situation.owner.spec.retraining.cooldown)
             at = now + growing(max(cooldown, _FAILURE_BACKOFF), refusals, timedelta(days=7))
+            if episode.onset is not None:
+                at = max(at, now + (now - episode.onset))  # as many new rows again: the same ones would be judged the same
             return episode.model_copy(update={"refusals": refusals, "failures": 0, "next_attempt_at": at})
         case TrainingOutcome.WAITING_FOR_LABELS:
             waits = episode.waits + 1

@@ -1,6 +1,7 @@
 """The loop, told as transcripts: what is written, in which order, and what people are told."""
 
 import copy
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -360,6 +361,26 @@ def test_changed_code_retrains_and_a_refused_code_is_not_tried_again():
     world.advance(days=3)
     world.settle()
     assert "episode" not in world.model["status"]
+
+
+def test_a_refused_cure_is_tried_again_when_as_many_new_rows_have_come():
+    """The rows since the drift began refused it; the same rows would refuse it again (SEMANTICS 8.3)."""
+    world = World(policies=(policy(),))
+    world.serve_first()
+    world.advance(days=2)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    onset = datetime.fromisoformat(world.model["status"]["episode"]["onset"])
+    for attempt in (1, 2):
+        world.advance(days=1)
+        since = world.now - onset
+        world.finish_training(TrainingOutcome.REFUSED, "NoGain")
+        world.settle()
+        episode = world.model["status"]["episode"]
+        assert episode["attempt"] == attempt
+        assert datetime.fromisoformat(episode["nextAttemptAt"]) == world.now + since
+        world.advance(seconds=since.total_seconds() + 1)
+        world.settle()
 
 
 def test_neither_defaults_nor_our_images_retrain_anyone():
