@@ -56,7 +56,7 @@ class AssumedTrainer:
         rows = self._stage.history.between(*self._stage.learnable(now))
         try:
             check_new_rows(rows.filter(pl.col(champion.manifest.target).is_not_null()), config, champion.manifest)
-            _, newest = split(rows, time, config.training.evaluation.holdout.fraction, "", [])
+            _, newest = split(rows, time, config.training.evaluation.holdout.fraction, "", [], champion.manifest.data.through)
         except AttemptEnded as ending:
             return outcomes.ended(config, ending)
         answers = champion.answer(newest)

@@ -160,13 +160,13 @@ def _write(
     time = [data.timestamp] if data.timestamp else []
     known = [column.name for column in champion.features] if champion else []
     rows = rows.select(list(dict.fromkeys([*names, *(n for n in known if n in rows.columns), data.target, *time])))
-    train, holdout = split(
-        rows, data.timestamp, config.training.evaluation.holdout.fraction, config.model.uid, [*names, data.target]
-    )
+    through = champion.data.through if champion else None
+    fraction = config.training.evaluation.holdout.fraction
+    train, holdout = split(rows, data.timestamp, fraction, config.model.uid, [*names, data.target], through)
     schema.check_not_vanished(train, holdout, features)
     meaning = _meaning(train, features, data, kind)
     leakage.check_leakage(train, meaning, estimators.seed_of(config.model.uid, config.episode, config.attempt))
-    start, through = reading.span(train, data.timestamp)
+    start, newest = reading.span(train, data.timestamp)
     first, last = reading.span(holdout, data.timestamp)
     prepared = Prepared(
         rows_schema=meaning,
@@ -177,12 +177,12 @@ def _write(
             rows=train.height,
             rows_without_target=unlabelled,
             start=start,
-            through=through,
+            through=newest,
         ),
         holdout_rows=holdout.height,
         holdout_start=first,
         holdout_end=last,
-        champion_through=champion.data.through if champion else None,
+        champion_through=through,
         # Without time, a hash over the features keeps the same rows apart, as long as the features are the same.
         champion_shares_split=bool(data.timestamp) or set(known) == set(names),
     )

@@ -14,18 +14,36 @@ from stationkeeper.workloads.training.ending import invalid
 
 MIN_TRAIN: Final = 50
 MIN_HOLDOUT: Final = 30
+_JUDGES: Final = 200  # rows of a holdout that are not given up for the challenger's sake
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def split(
-    frame: pl.DataFrame, timestamp: str | None, fraction: float, salt: str, hashed: Sequence[str]
+    frame: pl.DataFrame,
+    timestamp: str | None,
+    fraction: float,
+    salt: str,
+    hashed: Sequence[str],
+    champion_through: datetime | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Training rows and holdout; `hashed` names the columns that decide where there is no timestamp.
+    """Training rows and holdout.
+
+    Parameters:
+        frame: labelled rows of the window.
+        timestamp: column of time; None splits by a hash.
+        fraction: of the rows, for the holdout.
+        salt: the Model's UID.
+        hashed: columns that decide where there is no timestamp.
+        champion_through: time of the newest row that the champion learned from. The holdout takes at most half of those
+            after it: a challenger that learned none of them would be judged as if it knew less than the champion, and
+            the gate would refuse what the refit is about to cure.
 
     Raises:
         AttemptEnded: InvalidData with TooFewRows.
     """
-    train, holdout = _by_time(frame, timestamp, fraction) if timestamp else _by_hash(frame, fraction, salt, hashed)
+    train, holdout = (
+        _by_time(frame, timestamp, fraction, champion_through) if timestamp else _by_hash(frame, fraction, salt, hashed)
+    )
     if train.height < MIN_TRAIN or holdout.height < MIN_HOLDOUT:
         raise invalid(
             "TooFewRows",
@@ -35,11 +53,16 @@ def split(
     return train, holdout
 
 
-def _by_time(frame: pl.DataFrame, timestamp: str, fraction: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _by_time(
+    frame: pl.DataFrame, timestamp: str, fraction: float, champion_through: datetime | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Cut at a moment, so that rows of equal time stay together; they go to the holdout."""
     if frame.is_empty():
         return frame, frame
     cut = min(ceil(frame.height * (1 - fraction)), frame.height - 1)
+    if champion_through is not None:
+        new = frame.filter(pl.col(timestamp) > champion_through).height
+        cut = max(cut, frame.height - max(new // 2, _JUDGES))
     moment = frame[timestamp].sort()[cut]
     assert isinstance(moment, datetime)
     return frame.filter(pl.col(timestamp) < moment), frame.filter(pl.col(timestamp) >= moment)

@@ -41,6 +41,22 @@ def test_rows_of_one_moment_stay_together() -> None:
     assert train["t"].max() < holdout["t"].min()  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("learned", "held"),
+    [(None, 600), (0, 600), (2000, 500), (2400, 300), (2700, 200), (2900, 200), (3000, 200)],
+)
+def test_the_holdout_leaves_the_challenger_half_of_what_its_champion_has_not_seen(learned: int | None, held: int) -> None:
+    frame = pl.DataFrame({"t": [T0 + timedelta(minutes=i) for i in range(3000)], "x": range(3000)})
+    through = None if learned is None else T0 + timedelta(minutes=learned - 1)
+    train, holdout = split(frame, "t", 0.2, "uid", ["x"], through)
+    assert (train.height, holdout.height) == (3000 - held, held)
+
+
+def test_few_rows_are_split_by_the_fraction_whatever_the_champion_knows() -> None:
+    frame = pl.DataFrame({"t": [T0 + timedelta(minutes=i) for i in range(400)], "x": range(400)})
+    assert split(frame, "t", 0.2, "uid", ["x"], T0 + timedelta(minutes=390))[1].height == 80
+
+
 def test_without_time_a_row_falls_on_the_same_side_in_every_training() -> None:
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": rng.normal(size=2000), "c": [["a", "b", None][i] for i in rng.integers(0, 3, 2000)]})
