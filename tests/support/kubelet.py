@@ -3,7 +3,7 @@
 from typing import Any
 
 from stationkeeper.api.meta import CONTAINER_PUBLISH
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from tests.support import world
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stationkeeper.api.base import sha256
-from stationkeeper.api.model import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
+from stationkeeper.api.status import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
 from stationkeeper.control.planning import Observed, Plan, Settings, plan_model
 from stationkeeper.control.planning.canary import Measured

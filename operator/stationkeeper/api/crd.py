@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from stationkeeper.api.driftpolicy import DriftPolicy, DriftPolicySpec, DriftPolicyStatus
 from stationkeeper.api.meta import GROUP, VERSION
-from stationkeeper.api.model import Model, ModelSpec, ModelStatus
+from stationkeeper.api.model import Model, ModelSpec
 from stationkeeper.api.revision import ModelRevision, ModelRevisionSpec
+from stationkeeper.api.status import ModelStatus
 
 JsonObject = dict[str, Any]
 

@@ -8,7 +8,11 @@ from pydantic import Field, ValidationError
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import ENV_CONFIG
-from stationkeeper.api.model import Capture, Cause, Labels, Storage, Training
+from stationkeeper.api.model import Labels
+from stationkeeper.api.serving import Capture
+from stationkeeper.api.status import Cause
+from stationkeeper.api.storage import Storage
+from stationkeeper.api.training import Training
 
 
 class ConfigurationError(Exception):

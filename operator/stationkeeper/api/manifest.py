@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stationkeeper.api.base import ApiModel, ColumnName, Digest, Time, Tolerant
-from stationkeeper.api.model import Cause
+from stationkeeper.api.status import Cause
 
 
 class ColumnKind(StrEnum):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from stationkeeper.api.base import ApiModel, Digest, Time, Tolerant, rules
-from stationkeeper.api.model import Cause
+from stationkeeper.api.status import Cause
 
 MetricName = Annotated[str, Field(max_length=64)]
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.meta import TERMINATION_LIMIT
-from stationkeeper.api.model import ColumnStatistic, QualityVerdict, TrainingOutcome, WindowVerdict
+from stationkeeper.api.status import ColumnStatistic, QualityVerdict, TrainingOutcome, WindowVerdict
 
 Line = Annotated[str, Field(max_length=1024)]
 

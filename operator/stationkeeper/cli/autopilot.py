@@ -9,8 +9,8 @@ from datetime import datetime
 from stationkeeper.api.base import sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import CONTAINER_PUBLISH
-from stationkeeper.api.model import CheckStatus, ModelStatus, QualityVerdict, RevisionRef, WindowVerdict
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.status import CheckStatus, ModelStatus, QualityVerdict, RevisionRef, WindowVerdict
 from stationkeeper.api.summary import CheckSummary, TrainingSummary
 from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.causes import Situation

@@ -9,7 +9,7 @@ from typing import Final
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import Gate
+from stationkeeper.api.training import Gate
 from stationkeeper.cli.autopilot import Autopilot, asks, view
 from stationkeeper.cli.backtest_model import Subject
 from stationkeeper.cli.cluster import CommandError

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stationkeeper.api.model import TrainingOutcome, Verdict
+from stationkeeper.api.status import TrainingOutcome, Verdict
 
 if TYPE_CHECKING:  # the workloads are an extra
     from stationkeeper.workloads.backtest.course import Backtest

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import Verdict
+from stationkeeper.api.status import Verdict
 from stationkeeper.cli.cluster import CommandError
 
 if TYPE_CHECKING:  # the workloads are an extra: the other commands go without

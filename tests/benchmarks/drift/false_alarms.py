@@ -15,7 +15,7 @@ from scipy import stats
 
 from stationkeeper.api.driftpolicy import DistributionCheck, Test
 from stationkeeper.api.manifest import Column, ColumnKind
-from stationkeeper.api.model import Verdict
+from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift import grid
 from stationkeeper.workloads.drift.columns import Check, judge_columns
 from stationkeeper.workloads.drift.profile import Profile

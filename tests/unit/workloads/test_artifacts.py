@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from stationkeeper.api.jobs import ModelIdentity
 from stationkeeper.api.manifest import Column, ColumnKind, FileRef
-from stationkeeper.api.model import Storage
+from stationkeeper.api.storage import Storage
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob, put_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame, from_lists, model_input, to_lists

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from stationkeeper.api.base import ApiModel, format_time
-from stationkeeper.api.model import Notice
+from stationkeeper.api.status import Notice
 
 _SECONDS = 15.0  # that a receiver may take
 _CLOUD_EVENT = {"Content-Type": "application/cloudevents+json"}

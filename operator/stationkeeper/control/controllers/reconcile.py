@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from stationkeeper.api.model import Notice
+from stationkeeper.api.status import Notice
 from stationkeeper.control.controllers.act import Actor
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.keys import Key

@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
-from stationkeeper.api.model import CheckStatus, ModelStatus
+from stationkeeper.api.status import CheckStatus, ModelStatus
 from stationkeeper.control.kube.store import Store
 
 _MODEL = ("namespace", "model")

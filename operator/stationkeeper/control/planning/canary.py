@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from stationkeeper.api.base import parse_duration
-from stationkeeper.api.model import Analysis, Verdict
+from stationkeeper.api.serving import Analysis
+from stationkeeper.api.status import Verdict
 
 _FAST_ENOUGH = 0.010  # seconds: below this a ratio of latencies tells more of the machine than of the model
 _SURE = 3.0  # standard deviations that chance is given before predictions count as shifted

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_SERVE, EXIT_INVALID
-from stationkeeper.api.model import CandidateRef, Rollout, Verdict
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.serving import Rollout
+from stationkeeper.api.status import CandidateRef, Verdict
 from stationkeeper.control.planning import canary, evidence
 from stationkeeper.control.planning.fleet import Fleet
 

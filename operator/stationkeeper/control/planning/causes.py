@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stationkeeper.api.meta import ANNOTATION_RETRAIN
-from stationkeeper.api.model import Cause, ModelStatus, Verdict
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.status import Cause, ModelStatus, Verdict
 from stationkeeper.control.planning import cron
 from stationkeeper.control.planning.drift import Finding
 from stationkeeper.control.resources.common import Owner

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import CheckStatus, QualityVerdict, Verdict, WindowVerdict
+from stationkeeper.api.status import CheckStatus, QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary
 
 REMEMBERED = 16  # windows kept in status, as many as `breach.of` may ask for

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import TRAINING_CONTAINERS
-from stationkeeper.api.model import Cause, Episode, LastTraining, TrainingOutcome, Waiting
+from stationkeeper.api.status import Cause, Episode, LastTraining, TrainingOutcome, Waiting
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import evidence
 from stationkeeper.control.planning.causes import CAUSES, Situation, Wanted, wanted

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stationkeeper.api.model import CheckStatus, Verdict
+from stationkeeper.api.status import CheckStatus, Verdict
 from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.drift import Finding, PolicyView
 

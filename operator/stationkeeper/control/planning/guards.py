@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.conditions import Reason
-from stationkeeper.api.model import Cause, Episode, TrainingOutcome, Verdict
+from stationkeeper.api.status import Cause, Episode, TrainingOutcome, Verdict
 from stationkeeper.control.planning.causes import Situation
 
 

@@ -2,7 +2,8 @@
 
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import Labels, Training
+from stationkeeper.api.model import Labels
+from stationkeeper.api.training import Training
 
 _VERSION = 1  # raise it only when the canonical form must change, and migrate: a new digest retrains everyone
 

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from stationkeeper.api.model import ModelSpec, ModelStatus, TrainingOutcome
+from stationkeeper.api.model import ModelSpec
+from stationkeeper.api.status import ModelStatus, TrainingOutcome
 from stationkeeper.control.planning.episodes import Training
 from stationkeeper.control.planning.rollout import Rollout
 from stationkeeper.control.planning.types import Event, Settings

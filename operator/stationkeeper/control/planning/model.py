@@ -15,8 +15,9 @@ from stationkeeper.api.meta import (
     LABEL_REVISION,
     PORT_SERVICE,
 )
-from stationkeeper.api.model import CheckStatus, ModelSpec, ModelStatus
+from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
+from stationkeeper.api.status import CheckStatus, ModelStatus
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import conditions, cron, evidence, probation
 from stationkeeper.control.planning import drift as drifting

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from stationkeeper.api.base import canonical_json, sha256, short
-from stationkeeper.api.model import Notice
+from stationkeeper.api.status import Notice
 from stationkeeper.control.planning.types import Event
 
 MOST = 32  # notices that wait; more than that is an outage of the receivers, and the newest matter

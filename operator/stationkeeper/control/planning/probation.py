@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from stationkeeper.api.base import parse_duration
-from stationkeeper.api.model import CheckStatus, ModelSpec, QualityVerdict, Quarantined, RevisionRef
+from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.status import CheckStatus, QualityVerdict, Quarantined, RevisionRef
 from stationkeeper.control.planning.drift import PolicyView
 
 

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.meta import CONTAINER_SERVE
-from stationkeeper.api.model import CandidateRef, ModelStatus, Quarantined, RevisionRef
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.status import CandidateRef, ModelStatus, Quarantined, RevisionRef
 from stationkeeper.control.planning import canary, evidence, probation
 from stationkeeper.control.planning.candidacy import Candidacy, Progress, RolloutState
 from stationkeeper.control.planning.drift import PolicyView

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stationkeeper.api.meta import ANNOTATION_REJECT, ANNOTATION_ROLLBACK
-from stationkeeper.api.model import ModelStatus, Quarantined
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.status import ModelStatus, Quarantined
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What keeps the stable revision's pods in number: an autoscaler, and a budget for what may be taken away at once."""
 
 from stationkeeper.api.meta import COMPONENT_SERVING, LABEL_COMPONENT, LABEL_MODEL, LABEL_REVISION
-from stationkeeper.api.model import Autoscaling
+from stationkeeper.api.serving import Autoscaling
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Object, Owner, labels, metadata
 

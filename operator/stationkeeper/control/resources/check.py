@@ -2,7 +2,7 @@
 
 from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.meta import COMPONENT_CHECK, CONTAINER_CHECK, LABEL_POLICY
-from stationkeeper.api.model import ResourceList, Resources
+from stationkeeper.api.resources import ResourceList, Resources
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
 from stationkeeper.control.resources.schedule import check_schedule

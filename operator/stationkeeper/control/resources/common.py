@@ -17,7 +17,9 @@ from stationkeeper.api.meta import (
     LABEL_MODEL,
     MANAGED_BY,
 )
-from stationkeeper.api.model import ModelSpec, Resources, Storage
+from stationkeeper.api.model import ModelSpec
+from stationkeeper.api.resources import Resources
+from stationkeeper.api.storage import Storage
 
 Object = dict[str, Any]
 

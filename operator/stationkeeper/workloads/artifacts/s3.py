@@ -22,7 +22,7 @@ from botocore.exceptions import HTTPClientError as TransportError
 from urllib3.exceptions import HTTPError
 
 from stationkeeper.api.meta import ENV_ACCESS_KEY, ENV_SECRET_KEY
-from stationkeeper.api.model import Storage
+from stationkeeper.api.storage import Storage
 from stationkeeper.workloads.artifacts.errors import (
     BucketMissing,
     MalformedArtifact,

@@ -20,7 +20,7 @@ from stationkeeper.api.manifest import (
     Manifest,
     Task,
 )
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import put_blob

@@ -7,8 +7,8 @@ from typing import Final
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.jobs import CheckConfig, RevisionIdentity
-from stationkeeper.api.model import QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.api.report import DriftReport
+from stationkeeper.api.status import QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.workloads.backtest.labels import Desk
 from stationkeeper.workloads.backtest.pod import Stage
 from stationkeeper.workloads.backtest.served import Served

@@ -8,8 +8,9 @@ import polars as pl
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec, QualityChecks
 from stationkeeper.api.manifest import FILE_ESTIMATION
-from stationkeeper.api.model import Labels, QualityVerdict, Verdict
+from stationkeeper.api.model import Labels
 from stationkeeper.api.report import QualityResult
+from stationkeeper.api.status import QualityVerdict, Verdict
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.captured import read_captured

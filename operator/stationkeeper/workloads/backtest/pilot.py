@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from stationkeeper.api.model import Cause, QualityVerdict, WindowVerdict
+from stationkeeper.api.status import Cause, QualityVerdict, WindowVerdict
 from stationkeeper.api.summary import TrainingSummary
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from stationkeeper.api.model import TrainingOutcome, Verdict
+from stationkeeper.api.status import TrainingOutcome, Verdict
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.backtest.course import Course, Played, Training
 from stationkeeper.workloads.backtest.judge import Judge, Judged

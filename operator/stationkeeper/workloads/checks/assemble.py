@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import DriftReport, QualityPoint, QualityResult
+from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift.rowchecks import RowFindings
 from stationkeeper.workloads.drift.schema import united
 from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict

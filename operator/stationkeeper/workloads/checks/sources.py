@@ -12,7 +12,7 @@ from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
 from stationkeeper.api.meta import ENV_ACCESS_KEY, ENV_SECRET_KEY
-from stationkeeper.api.model import Storage
+from stationkeeper.api.storage import Storage
 from stationkeeper.workloads.artifacts.errors import ArtifactError, StoreDenied, StoreError
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store

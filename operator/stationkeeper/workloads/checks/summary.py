@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stationkeeper.api.jobs import CheckConfig
-from stationkeeper.api.model import ColumnStatistic, QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.api.report import DriftReport
+from stationkeeper.api.status import ColumnStatistic, QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary
 from stationkeeper.workloads.drift.windows import Window
 from stationkeeper.workloads.report.ranking import ranked

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from stationkeeper.api.driftpolicy import MultivariateCheck
-from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import MultivariateResult
+from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift import domain
 from stationkeeper.workloads.drift.chance import normal_quantile
 from stationkeeper.workloads.drift.components import Array, Components, MultivariateTest, fit_components

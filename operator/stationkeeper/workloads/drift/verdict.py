@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec
-from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import ColumnResult, Histogram, Violation
+from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.columns import Check, judge_columns
 from stationkeeper.workloads.drift.histograms import histogram

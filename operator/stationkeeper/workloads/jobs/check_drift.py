@@ -15,8 +15,8 @@ from typing import Final
 from stationkeeper.api.base import format_time, parse_duration
 from stationkeeper.api.jobs import CheckConfig, ConfigurationError
 from stationkeeper.api.meta import EXIT_OK
-from stationkeeper.api.model import QualityVerdict, Verdict
 from stationkeeper.api.report import DriftReport
+from stationkeeper.api.status import QualityVerdict, Verdict
 from stationkeeper.api.summary import CheckSummary, Summary
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.s3 import S3Store

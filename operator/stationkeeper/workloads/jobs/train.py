@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.meta import CONTAINER_PREPARE, CONTAINER_PUBLISH, CONTAINER_TRAIN, EXIT_INVALID, EXIT_OK
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import Summary, TrainingSummary
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store

@@ -9,8 +9,8 @@ import polars as pl
 
 from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.manifest import Manifest, Score, Task
-from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import LabelCounts, QualityResult
+from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.artifacts.columns import ColumnError
 from stationkeeper.workloads.artifacts.errors import ArtifactError
 from stationkeeper.workloads.quality.answers import MetricError, answers, sound

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import ColumnResult
+from stationkeeper.api.status import Verdict
 
 _GRAVITY = (Verdict.ERROR, Verdict.BREACHED, Verdict.PASSED, Verdict.INSUFFICIENT_DATA)
 

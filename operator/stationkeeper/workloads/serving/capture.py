@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from stationkeeper.api.model import Capture
+from stationkeeper.api.serving import Capture
 from stationkeeper.workloads.artifacts.columns import Columns
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.serving.buffer import Answered, Buffer, Entry, Refused

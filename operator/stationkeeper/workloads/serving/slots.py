@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from stationkeeper.api.base import parse_duration
-from stationkeeper.api.model import Capture
+from stationkeeper.api.serving import Capture
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.serving import rows

@@ -1,6 +1,6 @@
 """How an attempt can end before its last step."""
 
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 
 
 class AttemptEnded(Exception):  # noqa: N818 - most endings are no errors

@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.base import is_classifier
 from sklearn.utils.discovery import all_estimators
 
-from stationkeeper.api.model import Estimator
+from stationkeeper.api.training import Estimator
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid
 
 

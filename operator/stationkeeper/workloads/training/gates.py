@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stationkeeper.api.manifest import GateResult
-from stationkeeper.api.model import Cause, Gate
+from stationkeeper.api.status import Cause
+from stationkeeper.api.training import Gate
 from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, compare, measure
 
 Verdict = Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]

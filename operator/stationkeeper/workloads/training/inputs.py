@@ -3,7 +3,7 @@
 import logging
 
 from stationkeeper.api.base import Tolerant, canonical_json, sha256
-from stationkeeper.api.model import Data
+from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.errors import BucketMissing
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training.ending import invalid

@@ -10,7 +10,8 @@ import polars as pl
 
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Column, DataRecord, Manifest, Task
-from stationkeeper.api.model import Cause, Data
+from stationkeeper.api.status import Cause
+from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.owner import claim

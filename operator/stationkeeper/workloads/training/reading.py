@@ -11,7 +11,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from stationkeeper.api.base import parse_duration
-from stationkeeper.api.model import Data
+from stationkeeper.api.training import Data
 from stationkeeper.workloads.training.ending import invalid
 
 log = logging.getLogger(__name__)

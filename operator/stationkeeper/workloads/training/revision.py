@@ -23,7 +23,7 @@ from stationkeeper.api.manifest import (
     EvaluationRecord,
     Manifest,
 )
-from stationkeeper.api.model import Training
+from stationkeeper.api.training import Training
 from stationkeeper.workloads.artifacts.columns import ModelInput
 from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.outputs import watched

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest, Task
-from stationkeeper.api.model import Data
+from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.training.ending import invalid
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Manifest, Score
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.store import Store

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from stationkeeper.api.model import Notice
+from stationkeeper.api.status import Notice
 from stationkeeper.control.controllers import receivers
 from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.notify import Notifier

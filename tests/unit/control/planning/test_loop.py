@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import Labels, TrainingOutcome
+from stationkeeper.api.model import Labels
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
 from stationkeeper.control.planning.intent import judgement_digest
 from tests.support.world import World, digest, model, policy

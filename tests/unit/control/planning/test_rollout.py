@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stationkeeper.api.meta import EXIT_INVALID
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
 from tests.support.world import World, digest, model, policy
 

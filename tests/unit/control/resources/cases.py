@@ -8,8 +8,9 @@ import yaml
 
 from stationkeeper.api.jobs import CheckConfig, JobConfig, RevisionIdentity, ServeConfig, TrainConfig
 from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
-from stationkeeper.api.model import Autoscaling, ModelSpec
+from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.serving import Autoscaling
 from stationkeeper.control.resources.availability import autoscaler, disruption_budget
 from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Object, Owner

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import ModelSpec, TrainingOutcome, Verdict, WindowVerdict
+from stationkeeper.api.model import ModelSpec
+from stationkeeper.api.status import TrainingOutcome, Verdict, WindowVerdict
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.cli.autopilot import Autopilot, asks, view
 from stationkeeper.control.resources.common import Owner

@@ -10,8 +10,8 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from stationkeeper.api.manifest import Task
-from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import LabelCounts, QualityResult
+from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.quality.estimate import Proof, estimate
 from stationkeeper.workloads.quality.labels import TRUTH, Joined

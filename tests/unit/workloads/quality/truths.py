@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from stationkeeper.api.base import sha256
 from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.manifest import Column, ColumnKind, DataRecord, EvaluationRecord, Manifest, Score, Task
-from stationkeeper.api.model import Cause
 from stationkeeper.api.report import LabelCounts
+from stationkeeper.api.status import Cause
 from stationkeeper.workloads.artifacts.outputs import kept
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.quality.labels import TRUTH, Joined

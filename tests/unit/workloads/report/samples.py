@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stationkeeper.api.manifest import Score
-from stationkeeper.api.model import Verdict
 from stationkeeper.api.report import (
     ColumnResult,
     DriftReport,
@@ -17,6 +16,7 @@ from stationkeeper.api.report import (
     Threshold,
     Violation,
 )
+from stationkeeper.api.status import Verdict
 
 START = datetime(2013, 7, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

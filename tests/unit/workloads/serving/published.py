@@ -23,7 +23,9 @@ from stationkeeper.api.manifest import (
     Manifest,
     Task,
 )
-from stationkeeper.api.model import Capture, Cause, Storage
+from stationkeeper.api.serving import Capture
+from stationkeeper.api.status import Cause
+from stationkeeper.api.storage import Storage
 from stationkeeper.workloads.artifacts.blobs import put_blob
 from stationkeeper.workloads.artifacts.columns import from_frame, model_input
 from stationkeeper.workloads.artifacts.golden import Golden

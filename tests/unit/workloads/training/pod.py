@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import Summary, TrainingSummary
 from stationkeeper.workloads.jobs import train as job
 from stationkeeper.workloads.training.handover import Paths

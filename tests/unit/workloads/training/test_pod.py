@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from stationkeeper.api.manifest import FILE_GOLDEN, FILE_ONNX, FILE_REFERENCE, Manifest, Task
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob

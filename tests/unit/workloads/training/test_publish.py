@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stationkeeper.api.manifest import FILE_ESTIMATION, FILE_PCA, FILE_REFERENCE, FILE_SKOPS, Manifest
-from stationkeeper.api.model import TrainingOutcome
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob

@@ -1,0 +1,200 @@
+"""What the operator remembers of a model and tells about it: `status`."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stationkeeper.api.base import Digest, Time, Tolerant
+from stationkeeper.api.conditions import Condition
+
+
+class Cause(StrEnum):
+    """Why a model is trained."""
+
+    INITIAL = "Initial"
+    DRIFT = "Drift"
+    QUALITY = "Quality"
+    CODE_CHANGE = "CodeChange"
+    SCHEDULE = "Schedule"
+    MANUAL = "Manual"
+
+
+class RevisionRef(Tolerant):
+    """A revision as status names it."""
+
+    number: Annotated[int, Field(ge=1, description="Number of the revision.")]
+    digest: Annotated[Digest, Field(description="Digest of its manifest: its identity.")]
+    since: Annotated[Time | None, Field(description="When it began to serve.")] = None
+
+
+class CandidateRef(RevisionRef):
+    """The revision that comes up, and how far it is."""
+
+    step: Annotated[int | None, Field(ge=0, description="Step of the canary, from 0; none before it takes requests.")] = None
+    step_since: Annotated[Time | None, Field(description="When that step began.")] = None
+    weight: Annotated[
+        int | None, Field(ge=0, le=100, description="Percent of the pods, and so of the requests, that it has.")
+    ] = None
+    analysis: Annotated[str | None, Field(max_length=512, description="What the step has shown so far.")] = None
+
+
+class Episode(Tolerant):
+    """One cause of training, written before anything is created for it."""
+
+    id: Annotated[str, Field(max_length=32, description="Identity; the names of its Jobs derive from it.")]
+    cause: Annotated[Cause, Field(description="What opened it.")]
+    opened_at: Annotated[Time, Field(description="When it was opened.")]
+    onset: Annotated[Time | None, Field(description="Start of the first window that breached, for drift.")] = None
+    attempt: Annotated[int, Field(ge=0, description="Training Jobs started for it. 0: none yet.")] = 0
+    attempted_at: Annotated[Time | None, Field(description="When the last attempt was started: the `asOf` of its data.")] = None
+    revision: Annotated[int, Field(ge=1, description="Number that its revision will have.")] = 1
+    template_digest: Annotated[Digest, Field(description="Digest of the training intent that it trains.")]
+    evidence: Annotated[str | None, Field(max_length=512, description="Report that opened it.")] = None
+    token: Annotated[str | None, Field(max_length=128, description="The manual request that it answers.")] = None
+    failures: Annotated[int, Field(ge=0, description="Attempts that failed in a row; the backoff grows with it.")] = 0
+    refusals: Annotated[int, Field(ge=0, description="Challengers that the gates refused.")] = 0
+    waits: Annotated[int, Field(ge=0, description="Times that labels were not there yet; the distance grows with it.")] = 0
+    next_attempt_at: Annotated[Time | None, Field(description="Not before this time is it tried again.")] = None
+
+
+class TrainingOutcome(StrEnum):
+    """How a training ended. Each is written to storage, once per attempt."""
+
+    PUBLISHED = "Published"
+    REFUSED = "Refused"
+    INVALID_DATA = "InvalidData"
+    WAITING_FOR_LABELS = "WaitingForLabels"
+    FAILED = "Failed"
+
+
+class LastTraining(Tolerant):
+    episode: Annotated[str, Field(max_length=32, description="Episode that it belonged to.")]
+    attempt: Annotated[int, Field(ge=1, description="Attempt within the episode.")]
+    cause: Annotated[Cause, Field(description="What caused it.")]
+    outcome: Annotated[TrainingOutcome, Field(description="How it ended.")]
+    reason: Annotated[str, Field(max_length=64, description="Why, as one CamelCase word.")]
+    message: Annotated[str, Field(max_length=1024, description="Why, for people.")]
+    finished_at: Annotated[Time, Field(description="When it ended.")]
+    template_digest: Annotated[Digest, Field(description="Digest of the training intent that was trained.")]
+    revision: Annotated[int | None, Field(description="Number of the revision that it published.")] = None
+
+
+class Verdict(StrEnum):
+    """Missing evidence is never "no drift" and never "pass"."""
+
+    PASSED = "Passed"
+    BREACHED = "Breached"
+    INSUFFICIENT_DATA = "InsufficientData"
+    ERROR = "Error"
+
+
+class WindowVerdict(Tolerant):
+    """What one closed window of traffic said, in each group of checks."""
+
+    start: Annotated[Time, Field(description="Start of the window, inclusive.")]
+    end: Annotated[Time, Field(description="End of the window, exclusive.")]
+    data: Annotated[Verdict, Field(description="Verdict of schema and data quality.")]
+    features: Annotated[Verdict, Field(description="Verdict of the features' distributions.")]
+    predictions: Annotated[Verdict, Field(description="Verdict of the predictions' distribution.")]
+    rows: Annotated[int, Field(ge=0, description="Rows in the window.")] = 0
+    drifted_share: Annotated[float | None, Field(description="Share of the features that drifted, weighted by importance.")] = (
+        None
+    )
+    message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
+
+
+class QualityVerdict(Tolerant):
+    """What the labels of one window said, once they had matured."""
+
+    start: Annotated[Time, Field(description="Start of the window, inclusive.")]
+    end: Annotated[Time, Field(description="End of the window, exclusive.")]
+    verdict: Annotated[Verdict, Field(description="Verdict of the quality on labels.")]
+    labels: Annotated[int, Field(ge=0, description="Matured labels that were joined.")] = 0
+    score: Annotated[float | None, Field(description="The metric on them.")] = None
+    predecessor: Annotated[
+        int | None, Field(description="Number of the revision that was asked too, while this one is on probation.")
+    ] = None
+    worse: Annotated[bool | None, Field(description="Whether this revision is surely worse than that one on the same rows.")] = (
+        None
+    )
+    message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
+
+
+class ColumnStatistic(Tolerant):
+    """One of the columns of the newest window that lie the furthest from the reference."""
+
+    name: Annotated[str, Field(max_length=128, description="The column.")]
+    test: Annotated[str, Field(max_length=32, description="The statistic.")]
+    statistic: Annotated[float, Field(description="Its value.")]
+    threshold: Annotated[float, Field(description="Breached above this.")]
+
+
+class CheckStatus(Tolerant):
+    """The memory of one policy's checks on this model; hysteresis lives here."""
+
+    policy_uid: Annotated[str, Field(alias="policyUID", max_length=64, description="UID of the DriftPolicy.")]
+    policy: Annotated[str, Field(max_length=253, description="Its name.")]
+    policy_digest: Annotated[Digest, Field(description="Digest of the spec that judged; another one starts a new history.")]
+    revision_digest: Annotated[Digest, Field(description="The revision whose reference was compared with.")]
+    windows: Annotated[list[WindowVerdict], Field(max_length=32, description="Newest verdicts, oldest first.")] = []
+    quality: Annotated[
+        list[QualityVerdict], Field(max_length=32, description="Newest verdicts on labels, oldest first; they come later.")
+    ] = []
+    columns: Annotated[
+        list[ColumnStatistic],
+        Field(max_length=10, description="The newest window's columns, the furthest from the reference first."),
+    ] = []
+    report: Annotated[str | None, Field(max_length=512, description="Where the newest report is.")] = None
+    page: Annotated[str | None, Field(max_length=512, description="Where it is as a page for people.")] = None
+
+
+class Waiting(Tolerant):
+    """Why a training that is wanted has not started."""
+
+    cause: Annotated[Cause, Field(description="What wants it.")]
+    reason: Annotated[str, Field(max_length=64, description="The guard that holds it.")]
+    message: Annotated[str, Field(max_length=512, description="Why, for people.")]
+    until: Annotated[Time | None, Field(description="When it will be looked at again, where that is known.")] = None
+
+
+class Quarantined(Tolerant):
+    digest: Annotated[Digest, Field(description="A revision that failed to serve; it is not tried again.")]
+    reason: Annotated[str, Field(max_length=512, description="How it failed.")]
+    at: Annotated[Time, Field(description="When.")]
+    promoted: Annotated[bool, Field(description="It had taken all requests before.")] = False
+
+
+class Notice(Tolerant):
+    """Something that people are still to be told."""
+
+    id: Annotated[str, Field(max_length=32, description="Identity; a receiver that knows it has heard it before.")]
+    at: Annotated[Time, Field(description="When it happened.")]
+    severity: Annotated[Literal["Info", "Warning"], Field(description="How urgent it is.")]
+    reason: Annotated[str, Field(max_length=64, description="What happened, as one CamelCase word.")]
+    message: Annotated[str, Field(max_length=512, description="What happened, why, and what was done.")]
+
+
+class ModelStatus(Tolerant):
+    observed_generation: Annotated[int | None, Field(description="Generation of the spec that this status speaks of.")] = None
+    conditions: Annotated[list[Condition], Field(max_length=16, description="What is so, why, and since when.")] = []
+    url: Annotated[str | None, Field(max_length=512, description="Where requests go inside the cluster.")] = None
+    serving: Annotated[RevisionRef | None, Field(description="The revision that serves.")] = None
+    candidate: Annotated[CandidateRef | None, Field(description="The revision that is coming up.")] = None
+    replicas: Annotated[int, Field(ge=0, description="Serving pods of the stable revision.")] = 0
+    ready_replicas: Annotated[int, Field(ge=0, description="Those of them that are ready.")] = 0
+    selector: Annotated[
+        str | None, Field(max_length=512, description="Label selector of the serving pods, for the scale subresource.")
+    ] = None
+    latest_revision: Annotated[int, Field(ge=0, description="Highest number given to a revision so far.")] = 0
+    episode: Annotated[Episode | None, Field(description="The open cause of training.")] = None
+    waiting: Annotated[Waiting | None, Field(description="Why a wanted training has not started.")] = None
+    last_training: Annotated[LastTraining | None, Field(description="How the last training ended.")] = None
+    trainings: Annotated[
+        list[Time], Field(max_length=64, description="Starts of recent trainings, for the limit per period.")
+    ] = []
+    checks: Annotated[list[CheckStatus], Field(max_length=16, description="What drift checks found, by policy.")] = []
+    scheduled_at: Annotated[Time | None, Field(description="Last time of the training schedule that was answered.")] = None
+    handled_retrain: Annotated[str | None, Field(max_length=128, description="Last manual request that was answered.")] = None
+    quarantine: Annotated[list[Quarantined], Field(max_length=32, description="Revisions that failed to serve.")] = []
+    notices: Annotated[list[Notice], Field(max_length=32, description="What the receivers are still to be told.")] = []

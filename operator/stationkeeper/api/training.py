@@ -1,0 +1,190 @@
+"""How a model is trained, on what, and what a new one must prove."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, JsonValue, model_validator
+
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, S3Uri, ScorerName, rules
+from stationkeeper.api.resources import ResourceList, Resources
+
+
+class Estimator(ApiModel):
+    class_: Annotated[
+        str,
+        Field(
+            alias="class",
+            pattern=r"^sklearn(\.[a-z_][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$",
+            max_length=200,
+            description="A scikit-learn classifier or regressor by its import path, as in sklearn.linear_model.LogisticRegression.",
+        ),
+    ]
+    params: Annotated[
+        dict[str, JsonValue],
+        Field(max_length=64, description="Parameters of its constructor. Preprocessing is made from the columns of the data."),
+    ] = {}
+
+
+class EnvironmentVariable(ApiModel):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128, description="Name of the variable.")]
+    value: Annotated[str, Field(max_length=4096, description="Its value, as it stands; secrets do not belong here.")] = ""
+
+
+class TrainingContainer(ApiModel):
+    """A team's own training code. It gets rows and leaves a model; it has no credentials of the store, and no API token."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.env.all(e, !e.name.startsWith('STATIONKEEPER_'))",
+                "names that begin with STATIONKEEPER_ are set by the operator",
+            )
+        )
+    )
+
+    image: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=512,
+            pattern=r"^\S+$",
+            description="Image that trains. It runs as user 65532 on a read-only root; /tmp and /mnt/model can be written.",
+        ),
+    ]
+    task: Annotated[Literal["Classification", "Regression"], Field(description="What the target means.")]
+    command: Annotated[
+        list[Annotated[str, Field(max_length=4096)]],
+        Field(max_length=64, description="Program that is run. Without it: the image's own."),
+    ] = []
+    args: Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=64, description="Its arguments.")] = []
+    env: Annotated[
+        list[EnvironmentVariable], Field(max_length=64, description="Its environment, beside what the contract gives.")
+    ] = []
+    pull_secrets: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]],
+        Field(max_length=8, description="Secrets of this namespace that the image is pulled with."),
+    ] = []
+
+
+class Data(ApiModel):
+    """Where training rows come from and what their columns mean."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("!has(self.timestamp) || self.timestamp != self.target", "timestamp and target must be two columns"),
+            ("!has(self.window) || has(self.timestamp)", "window needs timestamp: without it rows have no time"),
+            ("self.asOf != 'LatestRow' || has(self.timestamp)", "asOf: LatestRow needs timestamp"),
+            (
+                "!has(self.features) || !(self.target in self.features)",
+                "features must not name the target: the model would learn the answer from itself",
+            ),
+            (
+                "!has(self.features) || !has(self.timestamp) || !(self.timestamp in self.features)",
+                "features must not name the timestamp: it only rises, so what is learned from it never comes again",
+            ),
+        )
+    )
+
+    uri: Annotated[
+        S3Uri, Field(description="Prefix of the labelled data; every object under it with the format's suffix is read.")
+    ]
+    format: Annotated[Literal["parquet", "csv"], Field(description="Format of those objects.")] = "parquet"
+    target: Annotated[ColumnName, Field(description="Column to predict. Rows without it are left out and counted.")]
+    timestamp: Annotated[
+        ColumnName | None,
+        Field(description="Column with the time of each row. With it the holdout is the newest part, without it a hash decides."),
+    ] = None
+    features: Annotated[
+        list[ColumnName] | None,
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Columns the model may learn from. Without it: every column but target and timestamp, inferred at the first training.",
+        ),
+    ] = None
+    positive_label: Annotated[
+        str | None, Field(max_length=128, description="The class that counts as positive in binary metrics.")
+    ] = None
+    window: Annotated[
+        Duration | None,
+        Field(description="Train on the newest rows of this length, in the time of the data. Without it: on all."),
+    ] = None
+    as_of: Annotated[
+        Literal["Now", "LatestRow"],
+        Field(
+            description="Where the window ends: at the time of the training, or at the newest row (for replayed or archived data)."
+        ),
+    ] = "Now"
+    min_new_rows: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000_000,
+            description="A training for drift waits until this many labelled rows are newer than the serving revision's.",
+        ),
+    ] = 500
+
+
+class Holdout(ApiModel):
+    fraction: Annotated[
+        float, Field(ge=0.05, le=0.5, description="Share of the rows kept from training and used to judge it.")
+    ] = 0.2
+
+
+class Gate(ApiModel):
+    """One condition that a challenger must meet before it is published."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.min) || has(self.maxDrop)", "a gate needs min or maxDrop (or both)"))
+    )
+
+    metric: ScorerName
+    min: Annotated[float | None, Field(description="The score must be at least this.")] = None
+    max_drop: Annotated[
+        float | None,
+        Field(ge=0, description="The score may be at most this much below the serving revision's, on the same rows."),
+    ] = None
+
+
+class Evaluation(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.gates.exists(g, has(g.min))",
+                "at least one gate needs min: the first revision has no other to be compared with",
+            )
+        )
+    )
+
+    holdout: Annotated[Holdout, Field(description="The rows that judge.")] = Holdout()
+    gates: Annotated[list[Gate], Field(min_length=1, max_length=16, description="All must hold. At least one needs `min`.")]
+    refit: Annotated[
+        Literal["WholeWindow", "None"],
+        Field(
+            description="After the gates have opened, train again on the whole window, holdout included. Needs `data.timestamp`."
+        ),
+    ] = "WholeWindow"
+
+
+class Training(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.estimator) != has(self.container)", "training needs exactly one of estimator and container")
+        )
+    )
+
+    estimator: Annotated[Estimator | None, Field(description="A scikit-learn estimator to fit; or container.")] = None
+    container: Annotated[TrainingContainer | None, Field(description="A team's own image that trains; or estimator.")] = None
+
+    data: Annotated[Data, Field(description="What it is fitted on.")]
+    schedule: Annotated[Cron | None, Field(description="Retrain at these times too (cron, UTC).")] = None
+    evaluation: Annotated[Evaluation, Field(description="What a new model must prove.")]
+    resources: Annotated[Resources, Field(description="CPU and memory of each step of the training pod.")] = Resources(
+        requests=ResourceList(cpu="500m", memory="1Gi")
+    )
+    time_limit: Annotated[Duration, Field(description="A training that takes longer is ended and counts as failed.")] = "2h"
+
+    @model_validator(mode="after")
+    def _one_learner(self) -> Self:
+        if (self.estimator is None) == (self.container is None):  # where no API server has checked the rule
+            raise ValueError("training needs exactly one of estimator and container")
+        return self
