@@ -70,7 +70,13 @@ def store(kube: Kube) -> Iterator[Any]:
             region_name="us-east-1",
             aws_access_key_id=secret["stringData"]["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=secret["stringData"]["AWS_SECRET_ACCESS_KEY"],
-            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 5, "mode": "standard"}),
+            # A forwarded port may go dead without a word: better a failed call than an hour of waiting.
+            config=Config(
+                s3={"addressing_style": "path"},
+                connect_timeout=5,
+                read_timeout=20,
+                retries={"max_attempts": 3, "mode": "standard"},
+            ),
         )
 
 
