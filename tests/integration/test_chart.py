@@ -14,10 +14,12 @@ from hack.cluster.control_plane import ControlPlane
 from hack.cluster.paths import REPOSITORY
 from hack.cluster.tools import tool
 from stationkeeper.control.controllers.settings import parse
+from stationkeeper.control.controllers.workloads import read_templates
 from stationkeeper.control.kube.kinds import WATCHED
 from tests.integration.conftest import Cluster, Operator
 from tests.integration.test_operator import bring_up, job, serving
 from tests.support import world
+from tests.support.templates import documented
 from tests.unit.control.resources import cases
 
 pytestmark = pytest.mark.integration
@@ -123,6 +125,7 @@ VARIANTS: dict[str, Object] = {
     "receivers": {"receivers": {"existingSecret": "receivers", "key": "who.yaml"}},
     "big numbers": {"workers": 1_000, "apiServer": {"qps": 1_000_000, "burst": 1_000_000}},
     "nothing for the cluster": {"aggregateRoles": False, "admissionPolicy": False},
+    "workloads": {"workloadTemplates": list(documented().values()), "podAnnotations": {"example.com/scrape": "true"}},
     "monitored": {"serviceMonitor": True},
 }
 
@@ -148,7 +151,7 @@ def test_the_api_server_takes_every_object_of_a_variant(cluster, helm, variant):
 def test_the_operator_understands_the_flags_of_a_variant(helm, variant, monkeypatch):
     values = VARIANTS[variant]
     (container,) = one(helm.template(values), "Deployment")["spec"]["template"]["spec"]["containers"]
-    settings = parse([flag for flag in container["args"] if not flag.startswith("--receivers=")])
+    settings = parse([flag for flag in container["args"] if not flag.startswith(("--receivers=", "--workload-templates="))])
     assert settings.namespaces == tuple(values.get("watchNamespaces", ()))
     assert settings.leader_election is values.get("leaderElection", True)
     assert settings.workers == values.get("workers", 16)
@@ -179,6 +182,28 @@ def test_pull_secrets_images_and_receivers_reach_the_pod(helm):
     assert f"--receivers={mount['mountPath']}/who.yaml" in told["containers"][0]["args"]
     assert [v["secret"]["secretName"] for v in told["volumes"] if v["name"] == "receivers"] == ["receivers"]
     assert pod("own service account")["serviceAccountName"] == "keeper"
+
+
+def test_templates_of_workloads_reach_the_operator_with_the_rights_to_create_them_and_no_others(helm, tmp_path):
+    objects = helm.template(VARIANTS["workloads"])
+    spec = one(objects, "Deployment")["spec"]["template"]["spec"]
+    (mount,) = [mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] == "workloads"]
+    assert f"--workload-templates={mount['mountPath']}/templates.yaml" in spec["containers"][0]["args"]
+    file = tmp_path / "templates.yaml"
+    file.write_text(one(objects, "ConfigMap", "stationkeeper-workloads")["data"]["templates.yaml"])
+    assert read_templates(str(file)).keys() == {"torch", "kubeflow", "ray"}
+
+    def rules(variant: str) -> list[Object]:
+        found: list[Object] = one(helm.template(VARIANTS[variant]), "ClusterRole")["rules"]
+        return found
+
+    more = [rule for rule in rules("workloads") if rule not in rules("as it comes")]
+    assert [(rule["apiGroups"], rule["resources"]) for rule in more] == [
+        (["batch"], ["jobs"]),
+        (["trainer.kubeflow.org"], ["trainjobs"]),
+        (["ray.io"], ["rayjobs"]),
+    ]
+    assert all(rule["verbs"] == ["get", "create", "patch"] for rule in more)
 
 
 def test_what_monitors_the_operator_finds_it(helm):

@@ -10,8 +10,8 @@ from typing import Any
 
 from stationkeeper.api.base import sha256
 from stationkeeper.api.status import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
-from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
-from stationkeeper.control.planning import Observed, Plan, Settings, plan_model
+from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, TrainingSummary
+from stationkeeper.control.planning import Observed, Plan, Settings, plan_model, workload_of
 from stationkeeper.control.planning.canary import Measured
 
 Object = dict[str, Any]
@@ -89,8 +89,14 @@ class World:
             jobs=self.kind("Job"),
             pods=self.kind("Pod"),
             guards=(*self.kind("HorizontalPodAutoscaler"), *self.kind("PodDisruptionBudget")),
+            workload=self.workload(),
             measured=self.measured,
         )
+
+    def workload(self) -> Object | None:
+        """What trains across machines for the attempt under way, as the API server would answer."""
+        wanted = workload_of(self.model, self.settings)
+        return copy.deepcopy(self.objects.get((wanted[0].kind, wanted[1]))) if wanted else None
 
     # -- what the operator does --------------------------------------------------------------------------------------
 
@@ -217,6 +223,13 @@ class World:
         condition = {"type": "Failed" if exit_code else "Complete", "status": "True", "reason": "PodFailurePolicy"}
         job["status"] = {"conditions": [condition]}
         self.say(f"training ends: {outcome} ({reason})")
+
+    def hand_over(self) -> None:
+        """The training Job's first container has put the rows where a workload finds them."""
+        episode = self.model["status"]["episode"]
+        summary = HandoverSummary(episode=episode["id"], attempt=episode["attempt"], rows=1000)
+        self.pod(self.training_job(), "prepare", summary.encode().decode())
+        self.say("the rows are handed over")
 
     def publish(self, text: str) -> str:
         """The training publishes a revision with the digest of this text."""

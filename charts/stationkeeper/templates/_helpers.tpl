@@ -43,6 +43,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- range .Values.workloadTemplates }}
+- apiGroups: [{{ if contains "/" .object.apiVersion }}{{ .object.apiVersion | splitList "/" | first }}{{ else }}""{{ end }}]
+  resources: [{{ .plural }}] # they go with the Job of their training, by its owner reference
+  verbs: [get, create, patch]
+{{- end }}
 {{- end }}
 {{/* Where this operator's rules of admission hold: another one may watch other namespaces. */}}
 {{- define "stationkeeper.watched" -}}

@@ -32,6 +32,7 @@ ANNOTATION_TEMPLATE: Final = f"{GROUP}/template"
 COMPONENT_SERVING: Final = "serving"
 COMPONENT_TRAINING: Final = "training"
 COMPONENT_CHECK: Final = "drift-check"
+COMPONENT_WORKLOAD: Final = "training-workload"  # what trains across machines
 
 # Containers whose termination message the operator reads. Nothing else in a pod is believed.
 CONTAINER_SERVE: Final = "serve"
@@ -40,6 +41,7 @@ CONTAINER_TRAIN: Final = "train"
 CONTAINER_PUBLISH: Final = "evaluate-and-publish"
 CONTAINER_CHECK: Final = "check-drift"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
+STEP_COLLECT: Final = "collect"  # what `train` does where other machines train
 # Whose word on the outcome counts: `train` may be a team's own.
 REPORTING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_PUBLISH)
 

@@ -48,6 +48,15 @@ class TrainingSummary(Summary):
     champion_metrics: Annotated[dict[str, float], Field(max_length=32)] = {}
 
 
+class HandoverSummary(Summary):
+    """The rows of an attempt are where the workload that trains on them finds them."""
+
+    kind: Literal["Handover"] = "Handover"
+    episode: str
+    attempt: int
+    rows: int
+
+
 class CheckSummary(Summary):
     """What the newest windows said. Older windows are repeated, so that a lost message is made good by the next."""
 

@@ -65,6 +65,27 @@ class TrainingContainer(ApiModel):
     ] = []
 
 
+class TrainingWorkload(ApiModel):
+    """Training across machines by an engine of the cluster: a Kubeflow TrainJob, a RayJob, an Indexed Job.
+
+    The object itself is a template that the cluster's administrator owns; a Model names it and fills its parameters.
+    """
+
+    template: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            max_length=63,
+            description="Name of a template in the operator's own configuration.",
+        ),
+    ]
+    task: Annotated[Literal["Classification", "Regression"], Field(description="What the target means.")]
+    parameters: Annotated[
+        dict[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=1024)]],
+        Field(max_length=32, description="Values for the template's parameters, as text; the template says what is allowed."),
+    ] = {}
+
+
 class Data(ApiModel):
     """Where training rows come from and what their columns mean."""
 
@@ -168,12 +189,22 @@ class Evaluation(ApiModel):
 class Training(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("has(self.estimator) != has(self.container)", "training needs exactly one of estimator and container")
+            (
+                "(has(self.estimator) ? 1 : 0) + (has(self.container) ? 1 : 0) + (has(self.workload) ? 1 : 0) == 1",
+                "training needs exactly one of estimator, container and workload",
+            )
         )
     )
 
-    estimator: Annotated[Estimator | None, Field(description="A scikit-learn estimator to fit; or container.")] = None
-    container: Annotated[TrainingContainer | None, Field(description="A team's own image that trains; or estimator.")] = None
+    estimator: Annotated[Estimator | None, Field(description="A scikit-learn estimator to fit; or container, or workload.")] = (
+        None
+    )
+    container: Annotated[
+        TrainingContainer | None, Field(description="A team's own image that trains; or estimator, or workload.")
+    ] = None
+    workload: Annotated[
+        TrainingWorkload | None, Field(description="Training across machines, from an administrator's template.")
+    ] = None
 
     data: Annotated[Data, Field(description="What it is fitted on.")]
     schedule: Annotated[Cron | None, Field(description="Retrain at these times too (cron, UTC).")] = None
@@ -185,6 +216,12 @@ class Training(ApiModel):
 
     @model_validator(mode="after")
     def _one_learner(self) -> Self:
-        if (self.estimator is None) == (self.container is None):  # where no API server has checked the rule
-            raise ValueError("training needs exactly one of estimator and container")
+        if sum(learner is not None for learner in (self.estimator, self.container, self.workload)) != 1:
+            # where no API server has checked the rule
+            raise ValueError("training needs exactly one of estimator, container and workload")
         return self
+
+    @property
+    def own(self) -> TrainingContainer | TrainingWorkload | None:
+        """A team's own code, which trains once and leaves a model: whether it would do the same again is not ours to say."""
+        return self.container or self.workload

@@ -46,6 +46,7 @@ class Operator:
             image_pull_policy=settings.image_pull_policy,
             drain_seconds=settings.drain_seconds,
             receivers=frozenset(settings.receivers),
+            workloads=settings.workloads,
         )
         self.notifier = Notifier(settings.receivers, self.queue.add)
         self.recorder = Recorder(gateway, settings.identity, lambda: bool(self._busy))

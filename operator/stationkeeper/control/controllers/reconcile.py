@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from stationkeeper.api.status import Notice
+from stationkeeper.control.controllers import workloads
 from stationkeeper.control.controllers.act import Actor
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.keys import Key
@@ -40,6 +41,7 @@ class Reconciler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store, self._settings, self._notifier, self._clock = store, settings, notifier, clock
+        self._gateway = gateway
         self._actor = Actor(store, gateway, recorder)
         self._scraper = Scraper()
 
@@ -75,6 +77,7 @@ class Reconciler:
         if key.kind == "DriftPolicy":
             return plan_policy(obj, list(self._store.all("Model", key.namespace)), now, self._settings)
         observed = self._observe(key, obj, await self._actor.foreign(key, obj))
+        observed = replace(observed, workload=await workloads.live(self._gateway, self._store, obj, self._settings))
         return plan_model(await self._measured(observed), now, self._settings)
 
     def _observe(self, key: Key, model: Object, foreign: Object | None) -> Observed:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.control.controllers.receivers import Receiver, ReceiversError, read_receivers
+from stationkeeper.control.controllers.workloads import TemplatesError, read_templates
+from stationkeeper.control.resources.templates import WorkloadTemplate
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class OperatorSettings:
     log_format: str
     log_level: str
     receivers: dict[str, Receiver] = field(default_factory=dict)
+    workloads: dict[str, WorkloadTemplate] = field(default_factory=dict)
 
 
 def parse(arguments: Sequence[str] | None = None) -> OperatorSettings:
@@ -51,6 +54,7 @@ def parse(arguments: Sequence[str] | None = None) -> OperatorSettings:
         log_format=args.log_format,
         log_level=args.log_level,
         receivers=args.receivers,
+        workloads=args.workload_templates,
     )
 
 
@@ -115,6 +119,13 @@ def _receivers(path: str) -> dict[str, Receiver]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _templates(path: str) -> dict[str, WorkloadTemplate]:
+    try:
+        return read_templates(path) if path else {}
+    except TemplatesError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stationkeeper-operator",
@@ -144,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add("burst", 800, "requests to the API server at once", type=_count(1, 1_000_000))
     add("health-port", 8081, "port of /healthz, /readyz and /metrics", type=_count(0, 65535))
     add("receivers", "", "YAML file of receivers that spec.notify may name", type=_receivers)
+    add("workload-templates", "", "YAML file of templates that spec.training.workload may name", type=_templates)
     add("log-format", "json", "form of the log: json or text", type=_one_of("json", "text"))
     add(
         "log-level",

@@ -42,6 +42,17 @@ EVENT = Kind("events.k8s.io/v1", "Event", "events")
 _BY_NAME = {kind.kind: kind for kind in (*WATCHED, LEASE, EVENT)}
 
 
+def register(kind: Kind) -> None:
+    """Let the operator deal with a kind that its administrator named, before the first reconcile.
+
+    Raises:
+        ValueError: when another kind has that name.
+    """
+    known = _BY_NAME.setdefault(kind.kind, kind)
+    if (known.api_version, known.plural) != (kind.api_version, kind.plural):
+        raise ValueError(f"{kind.api_version} {kind.kind} ({kind.plural}) has the name of {known.api_version} ({known.plural})")
+
+
 def kind_of(obj: dict[str, Any] | str) -> Kind:
     """The kind of an object or of a kind's name."""
     return _BY_NAME[obj if isinstance(obj, str) else obj["kind"]]

@@ -10,6 +10,7 @@ from stationkeeper.api.status import Cause, ModelStatus, Verdict
 from stationkeeper.control.planning import cron
 from stationkeeper.control.planning.drift import Finding
 from stationkeeper.control.resources.common import Owner
+from stationkeeper.control.resources.templates import WorkloadTemplate
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Situation:
     rollout_running: bool
     created_at: datetime
     now: datetime
+    template: WorkloadTemplate | None = None  # what trains across machines, where the Model names one
 
 
 @dataclass(frozen=True)

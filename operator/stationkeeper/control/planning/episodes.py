@@ -12,7 +12,7 @@ from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import TRAINING_CONTAINERS
 from stationkeeper.api.status import Cause, Episode, LastTraining, TrainingOutcome, Waiting
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.control.planning import evidence
+from stationkeeper.control.planning import evidence, workload
 from stationkeeper.control.planning.causes import CAUSES, Situation, Wanted, wanted
 from stationkeeper.control.planning.guards import growing, refusal
 from stationkeeper.control.planning.types import Object, Observed, Ref
@@ -41,6 +41,8 @@ class Training:
     delete: tuple[Ref, ...] = ()
     published: TrainingSummary | None = None  # a record must be made of it
     running: bool = False
+    workload: bool = False  # what trains across machines is to be created beside the Job
+    look_again: float | None = None  # seconds
 
 
 def job_of(observed: Observed, situation: Situation, episode: Episode) -> Object | None:
@@ -99,11 +101,25 @@ def _follow(observed: Observed, situation: Situation, training: Training) -> Tra
         return _conclude(situation, training, summary)
     match _finished(job):
         case None:
-            return replace(training, run=True, running=True)
+            return _beside(observed, situation, replace(training, run=True, running=True), job)
         case "Complete":
             return replace(training, running=True, delete=(Ref.to(job),))  # its message is lost: run it again to hear it
         case reason:
             return _conclude(situation, training, _failed(observed, situation, job, episode, reason))
+
+
+def _beside(observed: Observed, situation: Situation, training: Training, job: Object) -> Training:
+    """What trains across machines, if anything does; when it failed, the Job waits in vain."""
+    episode = training.episode
+    assert episode is not None
+    if situation.template is None:
+        return training
+    course = workload.course(observed, job, situation.template, situation.now)
+    if course.failure:
+        ended = _ended_as(episode, situation.now, *course.failure)
+        over = replace(training, run=False, running=False, delete=(Ref.to(job),))
+        return _conclude(situation, over, ended)
+    return replace(training, workload=course.due, look_again=workload.LOOK_AGAIN)
 
 
 def _finished(job: Object) -> str | None:
@@ -125,13 +141,17 @@ def _failed(observed: Observed, situation: Situation, job: Object, episode: Epis
         word, message = said.reason, said.message
     else:
         word, message = "TrainingFailed", f"the training Job failed ({reason}) and left no message; its pods' logs tell more"
+    return _ended_as(episode, situation.now, word, message)
+
+
+def _ended_as(episode: Episode, now: datetime, reason: str, message: str) -> TrainingSummary:
     return TrainingSummary(
         episode=episode.id,
         attempt=episode.attempt,
         outcome=TrainingOutcome.FAILED,
-        reason=word,
+        reason=reason,
         message=message[:1024],
-        finished_at=situation.now,
+        finished_at=now,
     )
 
 

@@ -7,8 +7,15 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from stationkeeper.api.base import Tolerant
-from stationkeeper.api.meta import CONTAINER_CHECK, CONTAINER_SERVE, REPORTING_CONTAINERS, TERMINATION_LIMIT, TRAINING_CONTAINERS
-from stationkeeper.api.summary import CheckSummary, FailureSummary, TrainingSummary
+from stationkeeper.api.meta import (
+    CONTAINER_CHECK,
+    CONTAINER_PREPARE,
+    CONTAINER_SERVE,
+    REPORTING_CONTAINERS,
+    TERMINATION_LIMIT,
+    TRAINING_CONTAINERS,
+)
+from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, TrainingSummary
 from stationkeeper.control.planning.types import Object, Observed
 
 T = TypeVar("T", bound=Tolerant)
@@ -84,6 +91,12 @@ def training_summary(observed: Observed, job: Object) -> TrainingSummary | None:
             if summary:
                 return summary
     return None
+
+
+def handed_over(observed: Observed, job: Object) -> bool:
+    """Whether a pod of this training Job has put the rows where a workload finds them."""
+    ends = [end for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_PREPARE,))]
+    return any(end.exit_code == 0 and _parse(HandoverSummary, end.message) for end in ends)
 
 
 def failure(observed: Observed, job: Object, containers: Iterable[str]) -> FailureSummary | None:

@@ -8,7 +8,7 @@ from stationkeeper.api.training import Training
 _VERSION = 1  # raise it only when the canonical form must change, and migrate: a new digest retrains everyone
 
 
-_LEARNER = {"estimator", "container"}
+_LEARNER = {"estimator", "container", "workload"}
 _HOW_IT_IS_PULLED = {"container": {"pull_secrets"}}
 
 

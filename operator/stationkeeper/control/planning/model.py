@@ -36,7 +36,9 @@ from stationkeeper.control.resources import names
 from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Owner
 from stationkeeper.control.resources.revision import model_revision
+from stationkeeper.control.resources.templates import MisfitError, WorkloadTemplate, chosen, values_of
 from stationkeeper.control.resources.training import training_job
+from stationkeeper.control.resources.workload import training_workload
 
 
 def plan_model(observed: Observed, now: datetime, settings: Settings) -> Plan:
@@ -49,11 +51,28 @@ def plan_model(observed: Observed, now: datetime, settings: Settings) -> Plan:
         owner = Owner(meta["namespace"], meta["name"], meta["uid"], ModelSpec.model_validate(observed.model["spec"]))
         if owner.spec.training.schedule:
             cron.next_after(owner.spec.training.schedule, now)
+        template = template_of(owner, settings)
     except ValidationError as error:
         return _stalled(observed, status, Reason.INVALID_SPEC, _explain(error), now)
     except cron.InvalidCronError as error:
         return _stalled(observed, status, Reason.INVALID_SPEC, f"spec.training.schedule: {error}", now)
-    return _Planner(observed, owner, status, now, settings).plan()
+    except MisfitError as error:
+        return _stalled(observed, status, Reason.INVALID_SPEC, str(error), now)
+    return _Planner(observed, owner, status, now, settings, template).plan()
+
+
+def template_of(owner: Owner, settings: Settings) -> WorkloadTemplate | None:
+    """The template that a Model trains with across machines; None where it trains in one pod.
+
+    Raises:
+        MisfitError: when there is no such template, or a value does not fit.
+    """
+    wanted = owner.spec.training.workload
+    if wanted is None:
+        return None
+    template = chosen(settings.workloads, wanted, owner.namespace)
+    values_of(template, wanted)
+    return template
 
 
 def _status(model: Object) -> ModelStatus:
@@ -82,15 +101,43 @@ def _stalled(
     return Plan(status=after.wire(), events=tuple(events), requeue_after=look_again)
 
 
+def workload_of(model: Object, settings: Settings) -> tuple[WorkloadTemplate, str] | None:
+    """What trains across machines for the attempt under way, by its template and its name; None where nothing does."""
+    if not (model["spec"].get("training") or {}).get("workload"):
+        return None
+    try:
+        owner = Owner(
+            model["metadata"]["namespace"],
+            model["metadata"]["name"],
+            model["metadata"]["uid"],
+            ModelSpec.model_validate(model["spec"]),
+        )
+        template, episode = template_of(owner, settings), _status(model).episode
+    except (ValidationError, MisfitError):
+        return None
+    if template is None or episode is None or not episode.attempt:
+        return None
+    return template, names.training_workload(owner.name, owner.uid, episode.id, episode.attempt)
+
+
 class _Planner:
     """One pass over one Model. Each method reads what the earlier ones found; nothing outside is touched."""
 
-    def __init__(self, observed: Observed, owner: Owner, status: ModelStatus, now: datetime, settings: Settings) -> None:
+    def __init__(
+        self,
+        observed: Observed,
+        owner: Owner,
+        status: ModelStatus,
+        now: datetime,
+        settings: Settings,
+        template: WorkloadTemplate | None,
+    ) -> None:
         self.observed = observed
         self.owner = owner
         self.status = status
         self.now = now
         self.settings = settings
+        self.template = template
         self.image = Image(settings.workloads_image, settings.image_pull_policy)
         self.records = records(observed, owner)
         self.policies = policies(observed, owner)
@@ -112,7 +159,7 @@ class _Planner:
             watched=bool(self.policies),
             training_blocked=self._training_blocked(situation, training),
         )
-        return self._compose(rollout, training, checks, facts)
+        return self._compose(rollout, training, checks, facts, situation)
 
     def _name_conflict(self) -> str | None:
         """A Service with the Model's name that is not ours is never adopted."""
@@ -154,6 +201,7 @@ class _Planner:
             rollout_running=rollout.candidate is not None or rollout.state in (RolloutState.PROVEN, RolloutState.DRAINING),
             created_at=_created(meta, self.now),
             now=self.now,
+            template=self.template,
         )
 
     def _training_blocked(self, situation: Situation, training: Training) -> evidence.Blocked | None:
@@ -164,7 +212,9 @@ class _Planner:
         pods = [pod for pod in self.observed.pods if uid and evidence.controlled_by(pod, uid)]
         return next((found for pod in pods if (found := evidence.blocked(pod))), None)
 
-    def _compose(self, rollout: Rollout, training: Training, checks: list[CheckStatus], facts: conditions.Facts) -> Plan:
+    def _compose(
+        self, rollout: Rollout, training: Training, checks: list[CheckStatus], facts: conditions.Facts, situation: Situation
+    ) -> Plan:
         apply: list[Object] = []
         if training.published:
             apply.append(model_revision(self.owner, self._record(training.published, training)))
@@ -173,6 +223,8 @@ class _Planner:
             apply += [self._cronjob(policy, rollout) for policy in self.policies]
         if training.run and training.episode:
             apply.append(training_job(self.owner, self._train_config(training, rollout), self.image))
+        if training.workload:
+            apply.append(self._workload(training, rollout, situation))
         settled = conditions.settle(conditions.of(facts), self.status.conditions, self._generation(), self.now)
         events = (
             *milestones(self.status, rollout, training),
@@ -263,6 +315,13 @@ class _Planner:
             champion=RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
         )
 
+    def _workload(self, training: Training, rollout: Rollout, situation: Situation) -> Object:
+        assert training.episode is not None
+        assert self.template is not None
+        job = job_of(self.observed, situation, training.episode)
+        assert job is not None, "a workload is the child of its attempt's Job"
+        return training_workload(self.owner, self._train_config(training, rollout), self.template, job, self.image)
+
     def _stale_cronjobs(self, rollout: Rollout) -> list[Ref]:
         """CronJobs of policies that watch the model no more."""
         wanted = {names.check_cronjob(self.owner.name, self.owner.uid, policy.uid) for policy in self.policies}
@@ -319,7 +378,7 @@ class _Planner:
 
     def _look_again(self, rollout: Rollout, training: Training) -> float | None:
         """Seconds until something changes by the clock alone."""
-        times = [rollout.look_again] if rollout.look_again else []
+        times = [seconds for seconds in (rollout.look_again, training.look_again) if seconds]
         if training.waiting and training.waiting.until:
             times.append((training.waiting.until - self.now).total_seconds())
         schedule = self.owner.spec.training.schedule

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stationkeeper.control.planning.canary import Measured
+from stationkeeper.control.resources.templates import WorkloadTemplate
 
 Object = dict[str, Any]
 
@@ -18,6 +19,7 @@ class Settings:
     drain_seconds: float = 30.0  # between the switch of the Service and the end of the old pods
     cluster_domain: str = "cluster.local"
     receivers: frozenset[str] = frozenset()  # names that `spec.notify` may use
+    workloads: Mapping[str, WorkloadTemplate] = field(default_factory=dict)  # by name: what Models may train with across machines
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Observed:
     jobs: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
     guards: tuple[Object, ...] = ()  # autoscaler and disruption budget
+    workload: Object | None = None  # of the attempt under way, asked for at this very look
     delivered: frozenset[str] = frozenset()  # notices that every receiver has heard
     measured: Mapping[int, Measured] = field(default_factory=dict)  # by revision, since the step of a canary began
 

@@ -17,6 +17,11 @@ def training_job(model: str, uid: str, episode: str, attempt: int) -> str:
     return f"{model}-train-{_hash(uid, episode, str(attempt))}"
 
 
+def training_workload(model: str, uid: str, episode: str, attempt: int) -> str:
+    """Name of what trains across machines for an attempt; at most 43 characters, for a RayJob may have 47."""
+    return f"{model[:30]}-w-{_hash(uid, episode, str(attempt), 'workload')}"
+
+
 def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
     """Name of the CronJob of one policy; at most 51 characters, for CronJobs may have 52."""
     return f"{model}-{_hash(uid, policy_uid)}"

@@ -17,6 +17,7 @@ from stationkeeper.api.meta import (
     PATH_DATA,
     PATH_MODEL,
     PATH_WORK,
+    STEP_COLLECT,
 )
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import (
@@ -79,11 +80,15 @@ def _pod(owner: Owner, config: TrainConfig, image: Image) -> Object:
     # A team's code may leave anything behind, and publishing has credentials and its home in /tmp: they share nothing but the model.
     learn: dict[str, str | tuple[str, bool]] = {"data": (PATH_DATA, True), "model": PATH_MODEL, "scratch": "/tmp"}  # noqa: S108
     judge = everything | {"data": (PATH_DATA, True), "model": (PATH_MODEL, True)}
+    if config.training.container:
+        learner = _team(config, learn)
+    elif config.training.workload:  # it waits for the model that comes from other machines
+        learner = container(CONTAINER_TRAIN, image, _step(STEP_COLLECT), with_store, resources, learn)
+    else:
+        learner = container(CONTAINER_TRAIN, image, _step(CONTAINER_TRAIN), without_store, resources, learn)
     steps = [
         container(CONTAINER_PREPARE, image, _step(CONTAINER_PREPARE), with_store, resources, everything),
-        _team(config, learn)
-        if config.training.container
-        else container(CONTAINER_TRAIN, image, _step(CONTAINER_TRAIN), without_store, resources, learn),
+        learner,
         container(CONTAINER_PUBLISH, image, _step(CONTAINER_PUBLISH), with_store, resources, judge),
     ]
     return pod_spec(

@@ -37,6 +37,11 @@ def outcome(identity: str, attempt: int) -> str:
     return f"{episode(identity, attempt)}outcome.json"
 
 
+def exchange(identity: str, attempt: int, name: str) -> str:
+    """A file that an attempt and the workload that trains for it hand each other."""
+    return f"{episode(identity, attempt)}exchange/{name}"
+
+
 def slot_name(start: datetime) -> str:
     """The name of a flush interval: its start in UTC, as in `20130401T120000Z`; sorts by time."""
     return start.astimezone(UTC).strftime(SLOT_FORMAT)

@@ -1,4 +1,4 @@
-"""The training pod: `python -m stationkeeper.workloads.jobs.train prepare|train|evaluate-and-publish`."""
+"""The training pod: `python -m stationkeeper.workloads.jobs.train prepare|train|collect|evaluate-and-publish`."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.meta import CONTAINER_PREPARE, CONTAINER_PUBLISH, CONTAINER_TRAIN, EXIT_INVALID, EXIT_OK
+from stationkeeper.api.meta import CONTAINER_PREPARE, CONTAINER_PUBLISH, CONTAINER_TRAIN, EXIT_INVALID, EXIT_OK, STEP_COLLECT
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import Summary, TrainingSummary
 from stationkeeper.workloads.artifacts.s3 import S3Store
@@ -29,6 +29,7 @@ def open_store(config: TrainConfig, uri: str | None) -> Store:
 
 def step_prepare(config: TrainConfig, paths: Paths, opened: Open = open_store) -> Report:
     """Find an outcome that is there already, or prepare the rows."""
+    from stationkeeper.workloads.training.exchange import hand_over
     from stationkeeper.workloads.training.prepare import prepare
 
     paths.make()
@@ -40,11 +41,22 @@ def step_prepare(config: TrainConfig, paths: Paths, opened: Open = open_store) -
         except AttemptEnded as ending:
             summary = outcomes.settle(store, config, outcomes.ended(config, ending))
     if summary is None:
-        return None, EXIT_OK
+        if not config.training.workload:
+            return None, EXIT_OK
+        return hand_over(config, store, paths), EXIT_OK
     log.info("this attempt has ended: %s, %s: %s", summary.outcome, summary.reason, summary.message)
     if _code(summary) == EXIT_INVALID:
         return summary, EXIT_INVALID
     outcomes.mark(paths, summary)  # the publishing container, the last one, reports it
+    return None, EXIT_OK
+
+
+def step_collect(config: TrainConfig, paths: Paths, opened: Open = open_store) -> Report:
+    """Wait for the model that other machines train."""
+    from stationkeeper.workloads.training.exchange import collect
+
+    if not paths.markers[0].is_file():
+        collect(config, opened(config, None), paths)
     return None, EXIT_OK
 
 
@@ -81,6 +93,7 @@ def _code(summary: TrainingSummary) -> int:
 STEPS: dict[str, Callable[[TrainConfig, Paths], Report]] = {
     CONTAINER_PREPARE: step_prepare,
     CONTAINER_TRAIN: step_train,
+    STEP_COLLECT: step_collect,
     CONTAINER_PUBLISH: step_publish,
 }
 

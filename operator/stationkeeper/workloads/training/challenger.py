@@ -47,9 +47,9 @@ def handed_over(paths: Paths, meaning: Schema) -> Challenger:
     Raises:
         AttemptEnded: Failed, when it left no model, or one that is not trusted.
     """
-    if (broken := _content(paths.broken, TERMINATION_LIMIT)) is not None:
+    if (broken := content(paths.broken, TERMINATION_LIMIT)) is not None:
         raise _said(broken)
-    skops, onnx = _content(paths.fitted, MAX_BYTES), _content(paths.onnx, MAX_BYTES)
+    skops, onnx = content(paths.fitted, MAX_BYTES), content(paths.onnx, MAX_BYTES)
     if (skops is None) == (onnx is None):
         found = "neither" if skops is None else "both"
         raise failed(
@@ -73,7 +73,8 @@ def _said(broken: bytes) -> AttemptEnded:
     return failed(said.reason, said.message)
 
 
-def _content(path: Path, most: int) -> bytes | None:
+def content(path: Path, most: int) -> bytes | None:
+    """A file that may have been left by anybody; None where there is no plain file of at most so many bytes."""
     # A team's own container may have left anything here, also a link to somewhere else.
     if path.is_symlink() or not path.is_file() or path.stat().st_size > most:
         return None

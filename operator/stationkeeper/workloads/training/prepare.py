@@ -59,7 +59,7 @@ def _check_spec(config: TrainConfig) -> bool:
     """Refuse what cannot work before a byte is read; tells whether classes are learned."""
     training = config.training
     schema.check_names(training.data)
-    classifier = training.container is not None and training.container.task == "Classification"
+    classifier = training.own is not None and training.own.task == "Classification"
     if training.estimator:
         classifier = estimators.classifies(estimators.build(training.estimator, 0))
     check_metrics(training.evaluation.gates)
@@ -188,7 +188,7 @@ def _write(
         champion_shares_split=bool(data.timestamp) or set(known) == set(names),
     )
     train.select([*names, data.target, *time]).write_parquet(paths.train)
-    if config.training.container:
+    if config.training.own:
         ready = input_of(meaning, train).frame().with_columns(pl.Series(TARGET, target_of(train, meaning)))
         ready.write_parquet(paths.input)
     holdout.write_parquet(paths.holdout)

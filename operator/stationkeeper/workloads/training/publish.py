@@ -61,8 +61,7 @@ def _refit(
     """The model to ship and the rows it knows: by default the holdout too, which has done its work."""
     record = verdict.record(config, prepared)
     meaning = prepared.rows_schema
-    # A team's own container trains once: whether it would do the same again is not ours to say.
-    if config.training.container or config.training.evaluation.refit == "None" or meaning.timestamp is None:
+    if config.training.own or config.training.evaluation.refit == "None" or meaning.timestamp is None:
         return Shipment(config, prepared, fitted, train, holdout, answers, record)
     rows = pl.concat([train, holdout.select(train.columns)], how="vertical_relaxed")
     if meaning.task is not Task.REGRESSION:

@@ -166,6 +166,8 @@ def _learner(training: Training) -> dict[str, Any]:
     """What was fitted: a class of scikit-learn, or whatever is in a team's own image."""
     if training.container:
         return {"estimator": f"container {training.container.image}", "params": {}}
+    if training.workload:
+        return {"estimator": f"workload {training.workload.template}", "params": dict(training.workload.parameters)}
     assert training.estimator is not None
     return {"estimator": training.estimator.class_, "params": training.estimator.params}
 
