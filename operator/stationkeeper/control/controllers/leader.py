@@ -10,7 +10,7 @@ from stationkeeper.control.kube.gateway import Gateway
 from stationkeeper.control.kube.kinds import LEASE
 
 logger = logging.getLogger(__name__)
-NAME = "stationkeeper-operator"
+NAME = "stationkeeper-operator"  # where nobody gives another: two operators for other namespaces need two
 
 
 class LeaseLostError(Exception):
@@ -18,7 +18,7 @@ class LeaseLostError(Exception):
 
 
 class Leader:
-    """Holds the Lease `stationkeeper-operator` of a namespace."""
+    """Holds a Lease of a namespace."""
 
     def __init__(
         self,
@@ -28,8 +28,9 @@ class Leader:
         duration: float = 15.0,
         renew: float = 10.0,
         retry: float = 2.0,
+        name: str = NAME,
     ) -> None:
-        self._gateway, self._namespace, self._identity = gateway, namespace, identity
+        self._gateway, self._namespace, self._identity, self._name = gateway, namespace, identity, name
         self._duration, self._renew, self._retry = duration, renew, retry  # seconds
         self._seen: tuple[str, float] = ("", 0.0)  # the Lease's version, and when we first saw it
         self._lease: dict[str, Any] | None = None
@@ -94,7 +95,7 @@ class Leader:
         Raises:
             ConflictError: when somebody wrote to it meanwhile; perhaps we, by a request whose answer was lost.
         """
-        lease = await self._gateway.get(LEASE, self._namespace, NAME)
+        lease = await self._gateway.get(LEASE, self._namespace, self._name)
         if lease is None:
             return await self._write(None, transitions=0)
         spec = lease.get("spec") or {}
@@ -118,7 +119,7 @@ class Leader:
             "renewTime": now,
             "leaseTransitions": transitions,
         }
-        meta = {"name": NAME, "namespace": self._namespace}
+        meta = {"name": self._name, "namespace": self._namespace}
         body = {"apiVersion": LEASE.api_version, "kind": "Lease", "metadata": meta, "spec": spec}
         sent = self._now()
         if lease is None:

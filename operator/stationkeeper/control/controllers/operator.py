@@ -51,7 +51,7 @@ class Operator:
         self.notifier = Notifier(settings.receivers, self.queue.add)
         self.recorder = Recorder(gateway, settings.identity, lambda: bool(self._busy))
         self.reconciler = Reconciler(self.store, gateway, self.recorder, planning, self.notifier)
-        self.leader = Leader(gateway, settings.lease_namespace, settings.identity)
+        self.leader = Leader(gateway, settings.lease_namespace, settings.identity, name=settings.lease_name)
         self.leading = False
         self.filled = False
         self._tasks: list[asyncio.Task[None]] = []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from stationkeeper.api.base import parse_duration
+from stationkeeper.control.controllers.leader import NAME as LEASE_NAME
 from stationkeeper.control.controllers.receivers import Receiver, ReceiversError, read_receivers
 from stationkeeper.control.controllers.workloads import TemplatesError, read_templates
 from stationkeeper.control.resources.templates import WorkloadTemplate
@@ -23,6 +24,7 @@ class OperatorSettings:
     drain_seconds: float
     leader_election: bool
     lease_namespace: str
+    lease_name: str
     identity: str
     workers: int
     resync_seconds: float
@@ -45,6 +47,7 @@ def parse(arguments: Sequence[str] | None = None) -> OperatorSettings:
         drain_seconds=args.drain,
         leader_election=args.leader_election,
         lease_namespace=args.lease_namespace,
+        lease_name=args.lease_name,
         identity=args.identity,
         workers=args.workers,
         resync_seconds=args.resync,
@@ -148,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("drain", "30s", "time between the switch to a new revision and the end of the old pods", type=_seconds)
     add("lease-namespace", os.environ.get("POD_NAMESPACE", "default"), "namespace of the leader's Lease")
+    add("lease-name", LEASE_NAME, "name of the leader's Lease: operators that share it work one at a time")
     add("identity", os.environ.get("POD_NAME", f"{socket.gethostname()}-{os.getpid()}"), "name of this process in the Lease")
     add("workers", 16, "reconciles at the same time", type=_count(1, 1000))
     add("resync", "10m", "list everything anew this often", type=_some_seconds)
