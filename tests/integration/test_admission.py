@@ -108,3 +108,16 @@ def test_the_model_scales(cluster, namespace):
     cluster.create({**world.model(), "metadata": {"name": "flights", "namespace": namespace}})
     cluster("-n", namespace, "scale", "model", "flights", "--replicas=5")
     assert cluster.get("model", namespace, "flights")["spec"]["serving"]["replicas"] == 5
+
+
+def test_what_an_api_server_says_whose_crds_are_older_than_the_operator(cluster):
+    """The words that `kube.errors` knows it by."""
+    model = {**world.model(), "metadata": {"name": "older", "namespace": "default"}}
+    cluster.create(model)
+    try:
+        status = {key: model[key] for key in ("apiVersion", "kind", "metadata")} | {"status": {"fromTheFuture": 1}}
+        done = cluster.run("apply", "--server-side", "--subresource=status", "--validate=false", "-f", "-", body=status)
+        assert "field not declared in schema" in done.stderr
+        assert ".status.fromTheFuture" in done.stderr
+    finally:
+        cluster("-n", "default", "delete", "model", "older", "--wait=true")

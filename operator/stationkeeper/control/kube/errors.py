@@ -61,8 +61,16 @@ class InvalidError(TerminalError):
     """The API server refuses the object; the message names the field."""
 
 
+_UNDECLARED = "field not declared in schema"
+
+
 def from_status(status: int, message: str, retry_after: str | None = None) -> ApiError:
     """The typed error of an HTTP status."""
+    if status == 500 and _UNDECLARED in message:  # the API server knows the kind, and not the field
+        advice = (
+            "the cluster's CRDs are older than this operator: kubectl apply --server-side -f crds/ (Helm does not upgrade CRDs)"
+        )
+        return InvalidError(f"{advice}; {message}", status)
     match status:
         case 404:
             return NotFoundError(message, status)

@@ -30,6 +30,14 @@ def test_a_status_is_an_error_of_its_kind(status, kind, again):
     assert (str(error), error.status) == ("apply /x: no", status)
 
 
+def test_crds_that_are_older_than_the_operator_are_told_with_what_to_do():
+    message = "failed to create typed patch object (ops/flights): .status.checks: field not declared in schema"
+    error = from_status(500, message)
+    assert isinstance(error, errors.InvalidError), "asking again does not help"
+    assert str(error).startswith("the cluster's CRDs are older than this operator: kubectl apply --server-side -f crds/")
+    assert message in str(error)
+
+
 RETRY_AFTER = [
     ("seconds", "7", 7.0),
     ("nothing", None, 1.0),
