@@ -11,7 +11,7 @@ from rich.table import Table
 
 from stationkeeper import __version__
 from stationkeeper.api.meta import ANNOTATION_RETRAIN
-from stationkeeper.cli import backtest, check, rollout
+from stationkeeper.cli import backtest, check, report, rollout
 from stationkeeper.cli.cluster import Cluster, CommandError
 from stationkeeper.cli.explain import explain as sentences
 
@@ -138,6 +138,7 @@ def explain(context: typer.Context, model: Name) -> None:
 
 backtest.register(app)
 check.register(app)
+report.register(app)
 rollout.register(app)
 
 
