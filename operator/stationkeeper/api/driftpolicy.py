@@ -2,9 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, ScorerName, Time, Tolerant, WindowLength, rules
+from stationkeeper.api.base import (
+    ApiModel,
+    ColumnName,
+    Cron,
+    Duration,
+    ScorerName,
+    Time,
+    Tolerant,
+    WindowLength,
+    parse_duration,
+    rules,
+)
 from stationkeeper.api.conditions import Condition
 
 Test = Literal[
@@ -12,6 +23,7 @@ Test = Literal[
 ]
 Action = Literal["Retrain", "Observe"]
 Answer = Literal["Breach", "Ignore"]
+MAX_GATHERED = 32  # windows that may be taken together
 LabelKey = Annotated[str, Field(max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
 
@@ -236,6 +248,13 @@ class DriftPolicySpec(ApiModel):
     ] = "1h"
     grace: Annotated[Duration, Field(description="Wait this long after a window's end for late captures.")] = "2m"
     min_samples: Annotated[int, Field(ge=30, le=10_000_000, description="A window with fewer rows is InsufficientData.")] = 500
+    max_window: Annotated[
+        WindowLength | None,
+        Field(
+            description="With little traffic: adjacent windows are taken together until they hold minSamples rows, up to this length, "
+            "which is at most that of 32 windows. Without it each window is judged by itself."
+        ),
+    ] = None
     false_alarm_rate: Annotated[
         float,
         Field(
@@ -262,6 +281,15 @@ class DriftPolicySpec(ApiModel):
         Field(description="What a breach does where its group says nothing: retrain, or only tell."),
     ] = "Retrain"
     suspend: Annotated[bool, Field(description="Run no checks, and let this policy count nowhere.")] = False
+
+    @field_validator("max_window")
+    @classmethod
+    def _holds_windows(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Durations with units are beyond CEL: this is told in the policy's status."""
+        window = info.data.get("window")
+        if value and window and not 1 <= parse_duration(value) / parse_duration(window) <= MAX_GATHERED:
+            raise ValueError(f"must be as long as {window}, the window, at least, and as {MAX_GATHERED} of them at most")
+        return value
 
 
 class DriftPolicyStatus(Tolerant):

@@ -76,6 +76,13 @@ class ServeConfig(JobConfig):
     drain_seconds: float = 10.0
 
 
+class Retired(RevisionIdentity):
+    """A revision that served and serves no more, while what it answered last is still judged."""
+
+    since: Time
+    until: Time
+
+
 class CheckConfig(JobConfig):
     """One policy, checked against the serving revision."""
 
@@ -86,4 +93,6 @@ class CheckConfig(JobConfig):
     labels: Labels | None = None
     revision: RevisionIdentity
     predecessor: RevisionIdentity | None = None  # asked too, while the revision is on probation
-    since: Time  # when the revision began to serve: older windows are not looked for
+    since: Time  # when the revision began to serve: windows that had ended by then are not looked for
+    until: Time | None = None  # when it ceased to
+    retired: Retired | None = None  # the revision before, judged after it

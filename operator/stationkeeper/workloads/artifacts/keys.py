@@ -90,3 +90,18 @@ def checks(policy_uid: str, policy_digest: str, revision_digest: str) -> str:
 def check(policy_uid: str, policy_digest: str, revision_digest: str, start: datetime, end: datetime) -> str:
     """The report of one window."""
     return f"{checks(policy_uid, policy_digest, revision_digest)}{slot_name(start)}-{slot_name(end)}.json"
+
+
+def check_window(key: str) -> tuple[datetime, datetime]:
+    """Start and end of the window that a report is of, from its key.
+
+    Raises:
+        ValueError: when the key does not come from `check`.
+    """
+    start, _, end = key.rpartition("/")[2].removesuffix(".json").partition("-")
+    return slot_start(start), slot_start(end)
+
+
+def extent(policy_uid: str, policy_digest: str, revision_digest: str, start: datetime) -> str:
+    """What says where the window ends that begins there, where windows are taken together."""
+    return f"{checks(policy_uid, policy_digest, revision_digest)}extents/{slot_name(start)}"

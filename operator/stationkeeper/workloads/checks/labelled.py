@@ -16,7 +16,8 @@ from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.checks.records import Records
 from stationkeeper.workloads.checks.revision import Revision
-from stationkeeper.workloads.drift.windows import Window, closed
+from stationkeeper.workloads.checks.tiling import Tiling
+from stationkeeper.workloads.drift.windows import Window
 from stationkeeper.workloads.quality.labels import Found, Joined, join, read_labels
 from stationkeeper.workloads.quality.reading import keys_of
 
@@ -35,18 +36,18 @@ class Labelled:
     labels: Labels
     revision: Revision
     records: Records
+    tiling: Tiling
     store: Store  # opened at `labels.uri`
     now: datetime
 
     @cached_property
     def due(self) -> list[Window]:
         """The newest windows whose labels have matured, oldest first."""
-        policy = self.config.policy_spec
         try:
             matured = self.now - parse_duration(self.labels.lag)
         except OverflowError:  # a lag of millennia: nothing matures
             return []
-        return closed(self.config.since, matured, parse_duration(policy.window), parse_duration(policy.grace))
+        return self.tiling.closed(matured)
 
     @cached_property
     def pending(self) -> list[Window]:

@@ -4,11 +4,13 @@ The page is written after the JSON, from the JSON: what a run that died left out
 """
 
 import logging
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
 
-from stationkeeper.api.base import canonical_json
+from stationkeeper.api.base import canonical_json, format_time
 from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 32 * 2**20
 _QUALITY: Final = "quality/"
+_EXTENTS: Final = "extents/"
 
 
 def page_key(key: str) -> str:
@@ -40,6 +43,42 @@ class Records:
         key = keys.check(*self._of, window.start, window.end)
         folder, _, name = key.rpartition("/")
         return f"{folder}/{_QUALITY}{name}" if quality else key
+
+    def settle(self, window: Window) -> Window:
+        """Decide once where the window ends that begins there; the end that stands is that of the first run that asked.
+
+        Raises:
+            MalformedArtifact: when what another run decided cannot be read.
+        """
+        key = keys.extent(*self._of, window.start)
+        new = self._store.create(key, format_time(window.end).encode())
+        self._known.add(key)
+        return window if new else self._extent(key)
+
+    def settled(self) -> list[Window]:
+        """The windows whose ends were decided, or of which there are reports, oldest first.
+
+        Raises:
+            MalformedArtifact: when one cannot be read.
+        """
+        reported = {window.start: window for window in self._reported()}
+        open_ = [key for key in self._known if f"/{_EXTENTS}" in key and keys.slot_start(key) not in reported]
+        return sorted([*reported.values(), *map(self._extent, open_)])
+
+    def _reported(self) -> Iterator[Window]:
+        for key in self._known:
+            if key.endswith(".json") and f"/{_QUALITY}" not in key:
+                try:
+                    yield Window(*keys.check_window(key))
+                except ValueError:
+                    log.warning("%s is not named like a report; it is ignored", self._store.uri(key))
+
+    def _extent(self, key: str) -> Window:
+        text = self._store.get(key, max_bytes=64).decode(errors="replace")
+        try:
+            return Window(keys.slot_start(key), datetime.fromisoformat(text))
+        except ValueError:
+            raise MalformedArtifact(f"{self._store.uri(key)} says no time but {text!r}; remove it") from None
 
     def has(self, key: str) -> bool:
         """Whether a report is there: it was when this run began, or has been written since."""

@@ -87,8 +87,17 @@ class Checker:
             rows=rows,
             reference_rows=reference.rows,
             baseline=self.comparison.name,
+            notes=self._part(window),
         )
         return report(self.subject, policy, window, self._with_quality(window, captured, evidence), now)
+
+    def _part(self, window: Window) -> list[str]:
+        """What a window that others answered too holds of it."""
+        since, until, of = self.config.since, self.config.until, f"revision {self.revision.manifest.number}"
+        notes = [f"{of} has served since {format_time(since)}: the window holds what it answered"] if since > window.start else []
+        if until and until < window.end:
+            notes.append(f"{of} served until {format_time(until)}: the window holds what it answered")
+        return notes
 
     def _with_quality(self, window: Window, captured: pl.DataFrame | None, evidence: Evidence) -> Evidence:
         if self.estimates is None:
@@ -97,7 +106,7 @@ class Checker:
         broken = data.message if data.verdict is Verdict.BREACHED else ""
         found = None if captured is None else self.estimates.estimated(window, captured, broken)
         history = self.estimates.history(window)
-        return replace(evidence, quality=[found] if found else [], history=history, notes=self.estimates.notes)
+        return replace(evidence, quality=[found] if found else [], history=history, notes=[*evidence.notes, *self.estimates.notes])
 
     def refuse(self, window: Window, why: str, now: datetime) -> DriftReport:
         """The report of a window that cannot be judged, because something is damaged."""

@@ -12,8 +12,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from stationkeeper.api.base import format_time, parse_duration
-from stationkeeper.api.jobs import CheckConfig, ConfigurationError
+from stationkeeper.api.base import format_time
+from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.meta import EXIT_OK
 from stationkeeper.api.report import DriftReport
 from stationkeeper.api.status import QualityVerdict, Verdict
@@ -29,14 +29,16 @@ from stationkeeper.workloads.checks.quality import Quality
 from stationkeeper.workloads.checks.records import Records, page_key
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.checks.summary import MAX_TOLD, Told, of_report, summarise, unjudged
+from stationkeeper.workloads.checks.tiling import Tiling
 from stationkeeper.workloads.checks.window import Checker
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
-from stationkeeper.workloads.drift.windows import Window, closed
+from stationkeeper.workloads.drift.windows import Stretch, Window
 from stationkeeper.workloads.jobs._run import configure_logging, run
 
 log = logging.getLogger(__name__)
 
 MAX_PER_RUN: Final = 12  # windows with traffic that one run judges; the next run goes on
+_SILENCE: Final = "no traffic was captured"
 
 
 class Check:
@@ -45,12 +47,15 @@ class Check:
     def __init__(self, config: CheckConfig, store: Store, labels: Store | None, now: datetime) -> None:
         self._now = now
         revision = Revision.load(store, config.revision.digest)
-        self._windows = _windows(config, now)
         self._records = Records(store, config.policy_uid, config.policy_digest, config.revision.digest)
-        self._profiles = Collector(store, config.revision.digest, revision.reference)
-        compared = compared_with(revision, config.policy_spec, self._profiles, config.since, now)
+        profiles = Collector(store, config.revision.digest, revision.reference)
+        self._tiling = Tiling(config, self._records, profiles)
+        self._stretches = self._tiling.stretches(now)
+        compared = compared_with(revision, config.policy_spec, profiles, config.since, config.until or now)
         self._labelled = (
-            Labelled(config, config.labels, revision, self._records, labels, now) if config.labels and labels else None
+            Labelled(config, config.labels, revision, self._records, self._tiling, labels, now)
+            if config.labels and labels
+            else None
         )
         self._quality = self._asked(config, revision)
         self._checker = Checker(config, revision, compared, self._quality)
@@ -60,7 +65,7 @@ class Check:
         if config.policy_spec.quality is None:
             return None
         labelled = self._labelled
-        windows = sorted({*self._windows, *(labelled.due if labelled else ())})
+        windows = sorted({*(stretch.window for stretch in self._stretches), *(labelled.due if labelled else ())})
         notes = [] if labelled else ["quality is not measured: the Model names no labels (spec.labels)"]
         past = History(self._records, windows)
         return Quality(config.policy_spec.quality, revision, labelled, past, config.predecessor, notes)
@@ -68,15 +73,17 @@ class Check:
     def run(self) -> list[Told]:
         """The windows in the order of time, the newest last."""
         told: list[Told] = []
-        for position, window in enumerate(self._windows):
+        for position, stretch in enumerate(self._stretches):
             if self._judged >= MAX_PER_RUN:
-                log.info("%d windows are left for the next run", len(self._windows) - position)
+                log.info("%d windows are left for the next run", len(self._stretches) - position)
                 break
             # Stored reports are read only where they are told.
-            if not self._records.has(self._records.key(window)):
-                told.append(self._judge(window))
-            elif position >= len(self._windows) - MAX_TOLD:
-                told.append(self._stored(window))
+            if not stretch.whole:
+                told.append(self._waiting(stretch))
+            elif not self._records.has(self._records.key(stretch.window)):
+                told.append(self._judge(stretch.window))
+            elif position >= len(self._stretches) - MAX_TOLD:
+                told.append(self._stored(stretch.window))
         return told
 
     def run_quality(self) -> list[QualityVerdict]:
@@ -90,13 +97,17 @@ class Check:
         if why := compared.withheld(window):
             return unjudged(window, Verdict.ERROR if compared.wrong else Verdict.INSUFFICIENT_DATA, why)
         try:
-            profile = self._profiles.collect(window)
+            profile = self._tiling.collect(window)
         except UnreadableProfiles as error:
             return self._write(window, self._checker.refuse(window, str(error), self._now))
         if profile is None:
-            log.info("window %s: InsufficientData: no traffic was captured", format_time(window.start))
-            return unjudged(window, Verdict.INSUFFICIENT_DATA, "no traffic was captured")
+            log.info("window %s: InsufficientData: %s", format_time(window.start), _SILENCE)
+            return unjudged(window, Verdict.INSUFFICIENT_DATA, _SILENCE)
         return self._write(window, self._checker.check_window(window, profile, self._now))
+
+    def _waiting(self, stretch: Stretch) -> Told:
+        why = f"{stretch.rows} rows so far: the window grows until it holds minSamples, up to maxWindow"
+        return unjudged(stretch.window, Verdict.INSUFFICIENT_DATA, why if stretch.rows else _SILENCE)
 
     def _write(self, window: Window, report: DriftReport) -> Told:
         self._judged += 1
@@ -115,14 +126,6 @@ class Check:
     def _told(self, window: Window, report: DriftReport) -> Told:
         key = self._records.key(window)
         return of_report(report, self._records.uri(key), self._records.uri(page_key(key)))
-
-
-def _windows(config: CheckConfig, now: datetime) -> list[Window]:
-    policy = config.policy_spec
-    try:
-        return closed(config.since, now, parse_duration(policy.window), parse_duration(policy.grace))
-    except (ValueError, OverflowError) as error:
-        raise ConfigurationError(f"policy {config.policy}: window {policy.window!r}: {error}") from error
 
 
 def _unreadable(window: Window, error: MalformedArtifact) -> Told:

@@ -232,7 +232,7 @@ def test_the_process_reports_how_it_ended(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_windows_tile_time_over_midnight_and_daylight_saving(length: str, since: datetime) -> None:
     step = parse_duration(length)
     windows = closed(since, since + 10 * step, step, timedelta(minutes=2))
-    assert windows[0].start >= since > windows[0].start - step
+    assert since in windows[0]
     assert all(a.end == b.start for a, b in itertools.pairwise(windows))
     assert {w.end - w.start for w in windows} == {step}
     # The next run, whenever it starts, sees the same tiles.
@@ -240,10 +240,44 @@ def test_windows_tile_time_over_midnight_and_daylight_saving(length: str, since:
     assert set(windows) <= set(later)
 
 
-def test_a_window_that_begins_with_the_revision_counts_and_one_before_does_not() -> None:
+def test_the_window_in_which_a_revision_began_to_serve_counts_and_the_one_before_does_not() -> None:
     on_time = closed(NOON, NOON + 3 * HOUR, HOUR, timedelta(0))
-    late = closed(NOON + timedelta(seconds=1), NOON + 3 * HOUR, HOUR, timedelta(0))
-    assert (on_time[0].start, late[0].start) == (NOON, NOON + HOUR)
+    within = closed(NOON + timedelta(minutes=59), NOON + 3 * HOUR, HOUR, timedelta(0))
+    assert (on_time[0].start, within[0].start) == (NOON, NOON)
+
+
+@pytest.mark.parametrize(
+    ("until", "last"),
+    [(NOON + HOUR, 12), (NOON + HOUR + timedelta(seconds=1), 13), (NOON + 9 * HOUR, 14)],
+    ids=["at its end", "just after", "still to come"],
+)
+def test_the_window_in_which_a_revision_ceased_to_serve_is_its_last(until: datetime, last: int) -> None:
+    windows = closed(NOON, NOON + 3 * HOUR, HOUR, timedelta(0), until=until)
+    assert windows[-1].start.hour == last
+
+
+def test_a_revision_is_judged_on_its_own_part_of_the_window_in_which_it_began() -> None:
+    store, config = prepared()
+    since = NOON + timedelta(minutes=40)
+    config = config.model_copy(update={"since": since})
+    capture(store, config, since)
+    store.put(keys.profile("sha256:" + "b" * 64, NOON, "predecessor", 0), SHIFTED)
+    assert told(store, config, NOON + HOUR + timedelta(minutes=3)) == [("12:00", "Passed", 600)]
+    (report,) = reports(store).values()
+    assert (report.start, report.end) == (NOON, NOON + HOUR)
+    assert report.notes == ["revision 1 has served since 2013-04-01T12:40:00Z: the window holds what it answered"]
+
+
+def test_what_a_revision_answered_as_a_canary_in_that_window_is_of_its_part() -> None:
+    """Two revisions at once: each row counts for the one whose digest it carries, whoever had how much of the traffic."""
+    store, config = prepared()
+    config = config.model_copy(update={"since": NOON + timedelta(minutes=30)})
+    capture(store, config, NOON + timedelta(minutes=10), pod="canary")
+    capture(store, config, NOON + timedelta(minutes=30))
+    capture(store, config, NOON - timedelta(minutes=1), SHIFTED, pod="canary")  # of a window that others served
+    for minute in range(30):
+        store.put(keys.profile("sha256:" + "b" * 64, NOON + timedelta(minutes=minute), "stable", 0), SHIFTED)
+    assert told(store, config, NOON + HOUR + timedelta(minutes=3)) == [("12:00", "Passed", 1200)]
 
 
 def test_a_clock_that_went_back_finds_nothing() -> None:

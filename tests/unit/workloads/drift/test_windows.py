@@ -14,7 +14,7 @@ from stationkeeper.workloads.artifacts import captured, keys
 from stationkeeper.workloads.artifacts.captured import read_captured
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
-from stationkeeper.workloads.drift.windows import MAX_BACK, Window, closed
+from stationkeeper.workloads.drift.windows import MAX_BACK, Window, closed, gathered
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.drift import helpers
 
@@ -97,6 +97,62 @@ def test_the_days_of_a_window_are_those_of_utc() -> None:
         day - timedelta(days=1),
         day,
     ]
+
+
+# ---- little traffic ----
+
+
+def tile(first: int, last: int | None = None) -> Window:
+    """Hours `first` to `last` of the day, both inclusive."""
+    return Window(NOON + first * HOUR, NOON + ((first if last is None else last) + 1) * HOUR)
+
+
+GATHERINGS: list[tuple[str, list[int], list[Window], list[str]]] = [
+    ("enough by itself", [9, 12], [], ["0-0 9 whole", "1-1 12 whole"]),
+    ("until they hold enough", [3, 3, 3, 5], [], ["0-2 9 whole", "3-3 5 waits"]),
+    ("silence begins nothing", [0, 0, 4, 4], [], ["0-0 0 waits", "1-1 0 waits", "2-3 8 whole"]),
+    ("silence within counts as time", [4, 0, 4, 1], [], ["0-2 8 whole", "3-3 1 waits"]),
+    ("no longer than it may be", [1, 1, 1, 1, 1, 9], [], ["0-3 4 whole", "4-5 10 whole"]),
+    ("too few for too long is told once", [1, 0, 0, 0, 0, 2], [], ["0-3 1 whole", "4-4 0 waits", "5-5 2 waits"]),
+    ("what is settled stays", [9, 9, 9, 9], [tile(0, 1)], ["0-1 0 whole", "2-2 9 whole", "3-3 9 whole"]),
+    ("late rows before a settled window stay before it", [4, 4, 4, 4], [tile(1, 2)], ["0-0 4 waits", "1-2 0 whole", "3-3 4 waits"]),
+    ("a settled window may begin before the tiles", [9, 9, 3], [tile(-2, 0)], ["-2-0 0 whole", "1-1 9 whole", "2-2 3 waits"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "counts", "settled", "expected"), GATHERINGS, ids=[row[0] for row in GATHERINGS])
+def test_adjacent_windows_are_taken_together(name: str, counts: list[int], settled: list[Window], expected: list[str]) -> None:
+    rows = {tile(i): count for i, count in enumerate(counts)}
+    asked: list[Window] = []
+
+    def count(of: Window) -> int:
+        asked.append(of)
+        return rows[of]
+
+    found = list(gathered(rows, settled, count, 8, 4 * HOUR))
+    shown = [
+        f"{(s.window.start - NOON) // HOUR}-{(s.window.end - NOON) // HOUR - 1} {s.rows} {'whole' if s.whole else 'waits'}"
+        for s in found
+    ]
+    assert shown == expected
+    assert not any(of.start in window for of in asked for window in settled), "what is settled is not read again"
+
+
+def test_growing_windows_settle_to_the_same_whenever_and_however_often_they_are_looked_at() -> None:
+    counts = [(i * 7919) % 5 for i in range(60)]
+    rows = {tile(i): count for i, count in enumerate(counts)}
+
+    def course(looks: list[int]) -> list[Window]:
+        settled: list[Window] = []
+        for look in looks:
+            found = gathered(list(rows)[:look], settled, rows.__getitem__, 8, 12 * HOUR)
+            settled = [stretch.window for stretch in found if stretch.whole]
+        return settled
+
+    once = course([60])
+    assert course(list(range(61))) == once
+    assert course([7, 7, 31, 60]) == once
+    assert all(a.end <= b.start for a, b in itertools.pairwise(once))
 
 
 # ---- profiles of a window ----
