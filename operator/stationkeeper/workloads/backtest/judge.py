@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from stationkeeper.api.base import canonical_json, sha256
+from stationkeeper.api.base import canonical_json, parse_duration, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.jobs import CheckConfig, RevisionIdentity
 from stationkeeper.api.report import DriftReport
@@ -18,7 +18,7 @@ from stationkeeper.workloads.checks.window import Checker
 from stationkeeper.workloads.drift.baseline import against
 from stationkeeper.workloads.drift.collect import Collector
 from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.windows import Window
+from stationkeeper.workloads.drift.windows import Stretch, Window, gathered
 
 _NO_ANSWERS: Final = "; the predictions could not be compared"
 
@@ -40,6 +40,34 @@ def _of_inputs(report: DriftReport) -> DriftReport:
     return report.model_copy(update={"verdict": verdict, "message": report.message.removesuffix(_NO_ANSWERS)})
 
 
+class Growing:
+    """The windows of one course: its tiles, or several taken together as the policy asks. A new revision begins anew."""
+
+    def __init__(self, policy: DriftPolicySpec) -> None:
+        self._most = parse_duration(policy.max_window) if policy.max_window else None
+        self._enough = policy.min_samples
+        self._served: Served | None = None
+        self._rows: dict[Window, int] = {}
+
+    def stretch(self, served: Served, tile: Window) -> Stretch:
+        """What is to be judged now that a tile has closed, or what grows."""
+        if self._most is None:
+            return Stretch(tile)
+        if served is not self._served:
+            self._served, self._rows = served, {}
+        self._rows[tile] = _rows(served, tile)
+        *_, newest = gathered(self._rows, (), self._rows.__getitem__, self._enough, self._most)
+        if newest.whole:
+            self._rows = {}
+        return newest
+
+
+def _rows(served: Served, tile: Window) -> int:
+    revision = served.revision
+    found = Collector(revision.store, revision.digest, revision.reference).collect(tile)
+    return found.rows + found.refused_rows if found else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Judge:
     """One policy."""
@@ -48,8 +76,16 @@ class Judge:
     name: str
     policy: DriftPolicySpec
 
-    def window(self, served: Served, window: Window, now: datetime) -> Judged:
+    def growing(self) -> Growing:
+        """The windows of a course."""
+        return Growing(self.policy)
+
+    def window(self, served: Served, stretch: Stretch, now: datetime) -> Judged:
         """Judge what a revision captured in a window."""
+        window = stretch.window
+        if not stretch.whole:
+            why = f"{stretch.rows} rows so far: the window grows"
+            return Judged(unjudged(window, Verdict.INSUFFICIENT_DATA, why).verdict, served)
         revision = served.revision
         collector = Collector(revision.store, revision.digest, revision.reference)
         profile = collector.collect(window)

@@ -53,6 +53,7 @@ class Replay:
         self._line: list[Served] = []  # revisions in the order in which they served
         self._trainings: list[Training] = []
         self._played: list[Played] = []
+        self._growing = judge.growing() if judge else None
         self.judged: list[Judged] = []
 
     def run(self, windows: Sequence[Window], grace: timedelta) -> Course:
@@ -132,7 +133,9 @@ class Replay:
                 yield served, part
 
     def _heard(self, judge: Judge, window: Window, played: Played, now: datetime) -> Played:
-        judged = judge.window(self._line[-1], window, now)
+        assert self._growing is not None
+        served = self._line[-1]
+        judged = judge.window(served, self._growing.stretch(served, window), now)
         self.judged.append(judged)
         said = judged.verdict
         self._pilot.hear(said)

@@ -214,3 +214,10 @@ def test_a_course_counts_what_was_trained_after_the_first_model() -> None:
     trainings = [{"at": BEGIN, "cause": "Drift", "outcome": outcome, "reason": "X", "message": ""} for outcome in outcomes]
     course = Course.model_validate({"name": "x", "windows": [window(0, -0.2, 300), window(1, None, 0)], "trainings": trainings})
     assert (course.trained, course.refused, course.failed, course.score) == (2, 1, 1, -0.2)
+
+
+def test_windows_of_little_traffic_grow_as_they_do_in_a_check(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, rows(per_day=10))
+    (course,) = scene.play(minSamples=250, maxWindow="30d")
+    assert [w.verdict for w in course.windows] == [*["InsufficientData", "InsufficientData", "Passed"] * 2, *["InsufficientData"] * 2]
+    assert course.windows[0].message == "100 rows so far: the window grows"
