@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     AVAILABLE = "Available"
     DATA_VALID = "DataValid"
     DRIFTED = "Drifted"
+    SKEWED = "Skewed"
     RETRAINING = "Retraining"
     ROLLOUT_PROGRESSING = "RolloutProgressing"
 
@@ -47,6 +48,8 @@ class Reason(StrEnum):
     CHECKS_PASSED = "ChecksPassed"
     DRIFT_DETECTED = "DriftDetected"
     QUALITY_LOST = "QualityLost"
+    SKEW_DETECTED = "SkewDetected"
+    VERDICTS_EXPIRED = "VerdictsExpired"
     SCHEMA_BREACHED = "SchemaBreached"
     INSUFFICIENT_DATA = "InsufficientData"
     NOT_CHECKED = "NotChecked"

@@ -276,6 +276,13 @@ class DriftPolicySpec(ApiModel):
         Baseline | None, Field(description="What to compare with. Without it: what the serving revision learned from.")
     ] = None
     breach: Annotated[Breach, Field(description="How many windows must agree.")] = Breach()
+    skew_within: Annotated[
+        Duration,
+        Field(
+            description="Traffic that never matched the reference, and differs no longer than this after the training's newest row, is skewed "
+            "and not drifted: training and serving make their columns differently, and no retraining mends that. 0s: never."
+        ),
+    ] = "7d"
     action: Annotated[
         Literal["Retrain", "Observe"],
         Field(description="What a breach does where its group says nothing: retrain, or only tell."),

@@ -28,6 +28,12 @@ class RevisionRef(Tolerant):
     since: Annotated[Time | None, Field(description="When it began to serve.")] = None
 
 
+class RetiredRef(RevisionRef):
+    """The revision that served before: what it answered last is judged once its labels have come."""
+
+    until: Annotated[Time, Field(description="When it ceased to serve.")]
+
+
 class CandidateRef(RevisionRef):
     """The revision that comes up, and how far it is."""
 
@@ -130,6 +136,16 @@ class ColumnStatistic(Tolerant):
     threshold: Annotated[float, Field(description="Breached above this.")]
 
 
+class RetiredCheck(Tolerant):
+    """What one policy still found of the revision that served before. It is told, and nothing is done about it."""
+
+    revision_digest: Annotated[Digest, Field(description="That revision.")]
+    windows: Annotated[list[WindowVerdict], Field(max_length=8, description="Its newest verdicts, oldest first.")] = []
+    quality: Annotated[
+        list[QualityVerdict], Field(max_length=8, description="Its newest verdicts on labels, oldest first.")
+    ] = []
+
+
 class CheckStatus(Tolerant):
     """The memory of one policy's checks on this model; hysteresis lives here."""
 
@@ -141,6 +157,25 @@ class CheckStatus(Tolerant):
     quality: Annotated[
         list[QualityVerdict], Field(max_length=32, description="Newest verdicts on labels, oldest first; they come later.")
     ] = []
+    features_matched: Annotated[
+        Time | None, Field(description="Start of the first window whose features were as in the reference.")
+    ] = None
+    predictions_matched: Annotated[
+        Time | None, Field(description="Start of the first window whose predictions were as in the reference.")
+    ] = None
+    skewed: Annotated[
+        list[Literal["features", "predictions"]],
+        Field(
+            max_length=2,
+            description="Groups that differed from the first judged window on, while the training's rows were new: skew. What they "
+            "showed before they matched is no drift.",
+        ),
+    ] = []
+    drifted_before: Annotated[
+        bool,
+        Field(description="The revision before had drifted when it was replaced: what differs from the start is that drift, not skew."),
+    ] = False
+    retired: Annotated[RetiredCheck | None, Field(description="What was still found of the revision before.")] = None
     columns: Annotated[
         list[ColumnStatistic],
         Field(max_length=10, description="The newest window's columns, the furthest from the reference first."),
@@ -180,6 +215,7 @@ class ModelStatus(Tolerant):
     conditions: Annotated[list[Condition], Field(max_length=16, description="What is so, why, and since when.")] = []
     url: Annotated[str | None, Field(max_length=512, description="Where requests go inside the cluster.")] = None
     serving: Annotated[RevisionRef | None, Field(description="The revision that serves.")] = None
+    retired: Annotated[RetiredRef | None, Field(description="The revision that served before it.")] = None
     candidate: Annotated[CandidateRef | None, Field(description="The revision that is coming up.")] = None
     replicas: Annotated[int, Field(ge=0, description="Serving pods of the stable revision.")] = 0
     ready_replicas: Annotated[int, Field(ge=0, description="Those of them that are ready.")] = 0

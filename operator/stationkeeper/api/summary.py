@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.meta import TERMINATION_LIMIT
-from stationkeeper.api.status import ColumnStatistic, QualityVerdict, TrainingOutcome, WindowVerdict
+from stationkeeper.api.status import ColumnStatistic, QualityVerdict, RetiredCheck, TrainingOutcome, WindowVerdict
 
 Line = Annotated[str, Field(max_length=1024)]
 
@@ -66,6 +66,7 @@ class CheckSummary(Summary):
     revision_digest: Digest
     windows: Annotated[list[WindowVerdict], Field(max_length=16)]
     quality: Annotated[list[QualityVerdict], Field(max_length=16)] = []
+    retired: RetiredCheck | None = None  # of the revision before
     columns: Annotated[list[ColumnStatistic], Field(max_length=10)] = []
     report: Annotated[str | None, Field(max_length=512)] = None
     page: Annotated[str | None, Field(max_length=512)] = None

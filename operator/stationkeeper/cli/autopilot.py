@@ -9,24 +9,29 @@ from datetime import datetime
 from stationkeeper.api.base import sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import CONTAINER_PUBLISH
+from stationkeeper.api.model import Labels
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, QualityVerdict, RevisionRef, WindowVerdict
 from stationkeeper.api.summary import CheckSummary, TrainingSummary
-from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.episodes import Training, plan_training
 from stationkeeper.control.planning.findings import findings
 from stationkeeper.control.planning.intent import judgement_digest, training_digest
+from stationkeeper.control.planning.memory import REMEMBERED, remember
+from stationkeeper.control.planning.skew import origin_of
 from stationkeeper.control.planning.types import Object, Observed
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Owner
 from stationkeeper.workloads.backtest.pilot import Order
 
+_AT_ONCE = Labels(uri="s3://history", lag="0s")
 
-def view(spec: DriftPolicySpec, name: str, owner: Owner) -> PolicyView:
-    """A policy as planning sees it."""
-    return PolicyView(name, name, spec, judgement_digest(spec, owner.spec.labels))
+
+def view(spec: DriftPolicySpec, name: str, owner: Owner, labels: Labels | None = None) -> PolicyView:
+    """A policy as planning sees it; `labels` say how they come in the replay, where not as the Model says."""
+    lag = (labels or owner.spec.labels or _AT_ONCE).lag
+    return PolicyView(name, name, spec, judgement_digest(spec, owner.spec.labels), lag)
 
 
 class Autopilot:
@@ -57,7 +62,7 @@ class Autopilot:
             windows=[verdict] if isinstance(verdict, WindowVerdict) else [],
             quality=[verdict] if isinstance(verdict, QualityVerdict) else [],
         )
-        self._remember([summary])
+        self._remember([summary], verdict.end)
 
     def decide(self, now: datetime) -> Order | None:
         """What the operator would start now."""
@@ -98,7 +103,7 @@ class Autopilot:
         return training
 
     def _situation(self, now: datetime) -> Situation:
-        found = findings([self._policy], self._status.checks)
+        found = findings([self._policy], self._status.checks, now)
         return Situation(
             owner=self._owner,
             annotations={},
@@ -135,10 +140,11 @@ class Autopilot:
         self._records.append(record)
         serving = RevisionRef(number=record.number, digest=record.digest, since=now)
         self._status = self._status.model_copy(update={"serving": serving, "latest_revision": record.number})
-        self._remember([])
+        self._remember([], now)
 
-    def _remember(self, summaries: list[CheckSummary]) -> None:
-        checks = drifting.remember(self._status.checks, [self._policy], {self._policy.uid: summaries}, self._serving)
+    def _remember(self, summaries: list[CheckSummary], now: datetime) -> None:
+        told, origin = {self._policy.uid: summaries}, origin_of(self._records[-1], None)
+        checks = remember(self._status.checks, [self._policy], told, self._serving, now, origin=origin)
         self._status = self._status.model_copy(update={"checks": checks})
 
     def _job(self, order: Order) -> Object:
@@ -162,7 +168,7 @@ def asks(policy: PolicyView, windows: Sequence[WindowVerdict]) -> bool:
         policy=policy.name,
         policy_digest=policy.digest,
         revision_digest=policy.digest,  # of one revision, whichever
-        windows=list(windows)[-drifting.REMEMBERED :],
+        windows=list(windows)[-REMEMBERED:],
     )
-    found = findings([policy], [check])
+    found = findings([policy], [check], windows[-1].end)
     return bool(found.drift and found.drift.verdict == "Breached" and not (found.data and found.data.verdict == "Breached"))

@@ -64,7 +64,7 @@ def run(subject: Subject, setting: Setting, folder: Path, told: Told) -> Backtes
         windows = tiles(begin, history.end, parse_duration(setting.policy.window))
         stage = _stage(subject, history, folder)
         trainer, notes = _trainer(subject, setting, stage), list[str]()
-        own = Autopilot(subject.owner, view(setting.policy, setting.name, subject.owner), begin)
+        own = Autopilot(subject.owner, view(setting.policy, setting.name, subject.owner, subject.labels), begin)
         pilots = [own, *_yardsticks(setting, windows, history.end, notes)]
         match = Match(stage, trainer, windows, parse_duration(setting.policy.grace), metric)
         courses, judged = play(match, Judge(stage, setting.name, setting.policy), pilots, told)

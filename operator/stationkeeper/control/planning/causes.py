@@ -73,7 +73,7 @@ def _drift(s: Situation) -> Wanted | None:
     if s.drift is None or s.drift.verdict != Verdict.BREACHED:
         return None
     key = f"{s.serving.digest}/{s.drift.policy.uid}/{s.drift.onset}"
-    return Wanted(Cause.DRIFT, key, s.drift.message, onset=s.drift.onset, evidence=s.drift.report)
+    return Wanted(Cause.DRIFT, key, s.drift.message, onset=_onset(s, s.drift), evidence=s.drift.report)
 
 
 def _quality(s: Situation) -> Wanted | None:
@@ -82,7 +82,13 @@ def _quality(s: Situation) -> Wanted | None:
     if s.quality is None or s.quality.verdict != Verdict.BREACHED:
         return None
     key = f"{s.serving.digest}/{s.quality.policy.uid}/{s.quality.onset}"
-    return Wanted(Cause.QUALITY, key, s.quality.message, onset=s.quality.onset, evidence=s.quality.report)
+    return Wanted(Cause.QUALITY, key, s.quality.message, onset=_onset(s, s.quality), evidence=s.quality.report)
+
+
+def _onset(s: Situation, found: Finding) -> datetime | None:
+    """When what was found began: not before the revision served, though its first window did."""
+    since = s.status.serving.since if s.status.serving else None
+    return max(found.onset, since) if found.onset and since else found.onset
 
 
 def _schedule(s: Situation) -> Wanted | None:

@@ -47,6 +47,7 @@ class Facts:
     data: Finding | None
     drift: Finding | None
     watched: bool  # some policy watches the model
+    skew: Finding | None = None
     name_conflict: str | None = None
     training_blocked: Blocked | None = None
 
@@ -62,6 +63,7 @@ def of(facts: Facts) -> list[Claim]:
         available,
         _data_valid(facts),
         _drifted(facts),
+        _skewed(facts),
         _retraining(facts),
         _rolling(facts),
     ]
@@ -82,6 +84,7 @@ _DOMAIN = (
     ConditionType.AVAILABLE,
     ConditionType.DATA_VALID,
     ConditionType.DRIFTED,
+    ConditionType.SKEWED,
     ConditionType.RETRAINING,
     ConditionType.ROLLOUT_PROGRESSING,
 )
@@ -152,7 +155,13 @@ def _finding(kind: ConditionType, finding: Finding | None, watched: bool, breach
         case Verdict.ERROR:
             return Claim(kind, "Unknown", Reason.CHECK_FAILED, finding.message)
         case Verdict.INSUFFICIENT_DATA:
-            return Claim(kind, "Unknown", Reason.INSUFFICIENT_DATA, finding.message)
+            return Claim(kind, "Unknown", _unknown(finding), finding.message)
+
+
+def _unknown(finding: Finding) -> Reason:
+    if finding.skewed:
+        return Reason.SKEW_DETECTED
+    return Reason.VERDICTS_EXPIRED if finding.expired else Reason.INSUFFICIENT_DATA
 
 
 def _data_valid(facts: Facts) -> Claim:
@@ -166,6 +175,10 @@ def _drifted(facts: Facts) -> Claim:
     if claim.status == "True" and waiting and waiting.reason == Reason.CHALLENGERS_REFUSED:
         return Claim(claim.type, claim.status, Reason.CHALLENGERS_REFUSED, f"{waiting.message}; {claim.message}")
     return claim
+
+
+def _skewed(facts: Facts) -> Claim:
+    return _finding(ConditionType.SKEWED, facts.skew, facts.watched, ("True", Reason.SKEW_DETECTED), "False")
 
 
 def _retraining(facts: Facts) -> Claim:
@@ -240,6 +253,7 @@ _BAD = {
     (ConditionType.STALLED, "True"),
     (ConditionType.DATA_VALID, "False"),
     (ConditionType.DRIFTED, "True"),
+    (ConditionType.SKEWED, "True"),
     (ConditionType.AVAILABLE, "False"),
 }
 _EXPECTED = {Reason.FIRST_TRAINING, Reason.STARTING, Reason.NEVER_TRAINED}  # a model on its way to its first revision
@@ -263,11 +277,21 @@ def events(after: Sequence[Condition], before: Sequence[Condition]) -> list[Even
             continue
         if condition.type == ConditionType.RETRAINING and condition.reason in _OUTCOMES:
             continue  # told by the training itself
+        if condition.type == ConditionType.SKEWED and "True" not in (condition.status, known.get(condition.type, ("",))[0]):
+            continue  # that nothing is wrong is told of drift already
         bad = (condition.type, condition.status) in _BAD and condition.reason not in _EXPECTED
         bad = bad or condition.reason in _BAD_REASONS
         told.append(Event("Warning" if bad else "Normal", condition.reason, condition.message))
     return told
 
 
-_DULL = {Reason.CANARY, Reason.UP_TO_DATE, Reason.NOT_CHECKED, Reason.IDLE, Reason.STABLE, Reason.INSUFFICIENT_DATA}
+_DULL = {
+    Reason.CANARY,
+    Reason.UP_TO_DATE,
+    Reason.NOT_CHECKED,
+    Reason.IDLE,
+    Reason.STABLE,
+    Reason.INSUFFICIENT_DATA,
+    Reason.VERDICTS_EXPIRED,
+}
 _OUTCOMES = {Reason.PUBLISHED, Reason.REFUSED, Reason.WAITING_FOR_LABELS}

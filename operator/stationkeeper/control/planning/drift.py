@@ -1,4 +1,4 @@
-"""The memory of drift checks and what it amounts to: M of N evaluated windows (SEMANTICS §1)."""
+"""What the memory of drift checks amounts to: M of N evaluated windows that have not expired (SEMANTICS §1, §8.17)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from typing import Literal
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.status import CheckStatus, QualityVerdict, Verdict, WindowVerdict
-from stationkeeper.api.summary import CheckSummary
+from stationkeeper.control.planning import skew
+from stationkeeper.control.planning.expiry import recent
+from stationkeeper.control.planning.skew import Drifting
 
-REMEMBERED = 16  # windows kept in status, as many as `breach.of` may ask for
-_EVALUATED = (Verdict.PASSED, Verdict.BREACHED)
+EVALUATED = (Verdict.PASSED, Verdict.BREACHED)
 
 Group = Literal["data", "features", "predictions", "quality"]
 
@@ -23,6 +24,7 @@ class PolicyView:
     name: str
     spec: DriftPolicySpec
     digest: str
+    lag: str = "0s"  # of the Model's labels
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Finding:
     onset: datetime | None = None  # start of the first breached window that counts
     report: str | None = None
     group: Group = "features"  # that breached
+    expired: bool = False  # nothing was seen lately: what was seen before says neither yes nor no
+    skewed: bool = False  # there is no telling drift while the traffic never matched
 
     @property
     def acts(self) -> bool:
@@ -50,72 +54,39 @@ def acts(spec: DriftPolicySpec, group: Group) -> bool:
     return ((checks and checks.action) or spec.action) == "Retrain"
 
 
-def remember(
-    before: Sequence[CheckStatus],
-    policies: Sequence[PolicyView],
-    summaries: dict[str, list[CheckSummary]],
-    revision_digest: str,
-) -> list[CheckStatus]:
-    """The new memory: known windows and the reported ones, for today's policies and the revision that serves.
-
-    Another revision or another judgement starts a new history: verdicts belong to what they were made with.
-    """
-    known = {check.policy_uid: check for check in before}
-    return [_merge(known.get(policy.uid), policy, summaries.get(policy.uid, []), revision_digest) for policy in policies]
-
-
-def _merge(before: CheckStatus | None, policy: PolicyView, summaries: list[CheckSummary], revision_digest: str) -> CheckStatus:
-    valid = before if before and before.policy_digest == policy.digest and before.revision_digest == revision_digest else None
-    windows = {window.start: window for window in (valid.windows if valid else [])}
-    quality = {window.start: window for window in (valid.quality if valid else [])}
-    shown: CheckStatus | CheckSummary | None = valid  # who tells the newest window
-    newest = max(windows, default=None)
-    for summary in summaries:
-        if summary.policy_digest != policy.digest or summary.revision_digest != revision_digest:
-            continue
-        windows |= {window.start: window for window in summary.windows}
-        quality |= {window.start: window for window in summary.quality}
-        if summary.report and summary.windows and (newest is None or summary.windows[-1].start >= newest):
-            shown, newest = summary, summary.windows[-1].start
-    return CheckStatus(
-        policy_uid=policy.uid,
-        policy=policy.name,
-        policy_digest=policy.digest,
-        revision_digest=revision_digest,
-        windows=[windows[start] for start in sorted(windows)][-REMEMBERED:],
-        quality=[quality[start] for start in sorted(quality)][-REMEMBERED:],
-        columns=shown.columns if shown else [],
-        report=shown.report if shown else None,
-        page=shown.page if shown else None,
-    )
-
-
-def drift(policy: PolicyView, check: CheckStatus) -> Finding:
+def drift(policy: PolicyView, check: CheckStatus, now: datetime) -> Finding:
     """Whether features or predictions have drifted: M of the newest N evaluated windows breached.
 
     Windows with broken data count for nothing here: what broke them is not drift. Of two groups that breached the one that
     retrains speaks.
     """
-    healthy = [window for window in check.windows if window.data != Verdict.BREACHED]
-    found = [breach for group in _DRIFTING if (breach := _breach(policy, check, healthy, group))]
+    healthy = skew.healthy(check)
+    found = [breach for group in skew.GROUPS if (breach := _breach(policy, check, group, now))]
     if found:
         return next((breach for breach in found if breach.acts), found[0])
-    if not any(w.features in _EVALUATED or w.predictions in _EVALUATED for w in healthy):
+    if any(_mismatched(policy, check, group, now) for group in skew.GROUPS):
+        message = f"policy {policy.name}: the traffic never matched the reference (Skewed): whether it moves cannot be told"
+        return Finding(policy, Verdict.INSUFFICIENT_DATA, message, report=check.report, skewed=True)
+    evaluated = [w for w in healthy if w.features in EVALUATED or w.predictions in EVALUATED]
+    if not evaluated:
         return Finding(policy, _unevaluated(check.windows), _evidence_missing(policy, check.windows))
-    recent = [w for w in healthy if w.features in _EVALUATED or w.predictions in _EVALUATED][-policy.spec.breach.of :]
-    breached = [w for w in recent if Verdict.BREACHED in (w.features, w.predictions)]
+    newest, expired = recent(evaluated, policy.spec, now)
+    if not newest:
+        return _expired(policy, evaluated[-1], _since(evaluated[-1], check.windows))
+    breached = [w for w in newest if Verdict.BREACHED in (w.features, w.predictions)]
     needed = f" ({policy.spec.breach.windows} are needed)" if breached else ""
-    message = f"policy {policy.name}: {len(breached)} of {len(recent)} windows breached{needed}; {recent[-1].message}"
+    message = f"policy {policy.name}: {len(breached)} of {len(newest)} windows breached{needed}; {newest[-1].message}"
+    if expired and newest[-1] in breached:
+        return Finding(policy, Verdict.INSUFFICIENT_DATA, f"{message}; older verdicts have expired", expired=True)
     return Finding(policy, Verdict.PASSED, message, report=check.report)
 
 
-_DRIFTING: tuple[Literal["features", "predictions"], ...] = ("features", "predictions")
+def _of_group(check: CheckStatus, group: Drifting) -> list[WindowVerdict]:
+    return [window for window in skew.healthy(check) if getattr(window, group) in EVALUATED]
 
 
-def _breach(
-    policy: PolicyView, check: CheckStatus, healthy: Sequence[WindowVerdict], group: Literal["features", "predictions"]
-) -> Finding | None:
-    evaluated = [w for w in healthy if getattr(w, group) in _EVALUATED][-policy.spec.breach.of :]
+def _breach(policy: PolicyView, check: CheckStatus, group: Drifting, now: datetime) -> Finding | None:
+    evaluated, _ = recent(skew.may_drift(check, group, _of_group(check, group)), policy.spec, now)
     breached = [w for w in evaluated if getattr(w, group) == Verdict.BREACHED]
     if len(breached) < policy.spec.breach.windows:
         return None
@@ -123,24 +94,66 @@ def _breach(
     return Finding(policy, Verdict.BREACHED, message, breached[0].start, check.report, group)
 
 
+def skewed(policy: PolicyView, check: CheckStatus, now: datetime) -> Finding | None:
+    """Whether the traffic differs from what the revision had just learned. None where no window was judged yet."""
+    found = [group for group in skew.GROUPS if (_mismatched(policy, check, group, now))]
+    if found:
+        evaluated = _of_group(check, found[0])
+        said = f"; {evaluated[-1].message}{_page(check)}" if evaluated else ""
+        message = (
+            f"policy {policy.name}: the {' and '.join(found)} never matched what the revision had just learned: serving makes columns "
+            f"otherwise than training, or spec.training.data.window holds other times; a retraining for drift would not mend it{said}"
+        )
+        return Finding(policy, Verdict.BREACHED, message, report=check.report)
+    if check.features_matched is None and check.predictions_matched is None:
+        return None
+    return Finding(policy, Verdict.PASSED, f"policy {policy.name}: traffic has matched what the revision learned")
+
+
+def _mismatched(policy: PolicyView, check: CheckStatus, group: Drifting, now: datetime) -> bool:
+    """Whether a group is skewed now: it never matched, or what it showed before it did still makes M of N."""
+    if group not in check.skewed:
+        return False
+    if skew.matched_at(check, group) is None:
+        return True
+    evaluated, _ = recent(_of_group(check, group), policy.spec, now)
+    breached = sum(getattr(window, group) == Verdict.BREACHED for window in evaluated)
+    return breached >= policy.spec.breach.windows and _breach(policy, check, group, now) is None
+
+
+def _expired(policy: PolicyView, last: WindowVerdict | QualityVerdict, why: str, group: Group = "features") -> Finding:
+    message = f"policy {policy.name}: the newest verdict, of the window until {last.end:%Y-%m-%d %H:%M} UTC, has expired; {why}"
+    return Finding(policy, Verdict.INSUFFICIENT_DATA, message, group=group, expired=True)
+
+
 def _page(check: CheckStatus) -> str:
     return f"; report {check.page}" if check.page else ""
 
 
-def quality(policy: PolicyView, check: CheckStatus) -> Finding | None:
+def _since(last: WindowVerdict | QualityVerdict, told: Sequence[WindowVerdict] | Sequence[QualityVerdict]) -> str:
+    """What came after the last verdict."""
+    return told[-1].message if told[-1].start > last.start else "no check has told of a newer window"
+
+
+def quality(policy: PolicyView, check: CheckStatus, now: datetime) -> Finding | None:
     """Whether the quality on labels was lost: M of the newest N evaluated windows breached. None without such a check."""
     if policy.spec.quality is None:
         return None
-    evaluated = [window for window in check.quality if window.verdict in _EVALUATED][-policy.spec.breach.of :]
+    evaluated = [window for window in check.quality if window.verdict in EVALUATED]
     if not evaluated:
         return _quality_unknown(policy, check.quality)
-    breached = [window for window in evaluated if window.verdict == Verdict.BREACHED]
-    lost = len(breached) >= policy.spec.breach.windows
-    told = f"policy {policy.name}: {len(breached)} of {len(evaluated)} labelled windows breached"
-    if lost:
+    newest, expired = recent(evaluated, policy.spec, now, policy.lag)
+    if not newest:
+        return _expired(policy, evaluated[-1], _since(evaluated[-1], check.quality), "quality")
+    breached = [window for window in newest if window.verdict == Verdict.BREACHED]
+    told = f"policy {policy.name}: {len(breached)} of {len(newest)} labelled windows breached"
+    if len(breached) >= policy.spec.breach.windows:
         message = f"{told}; {breached[-1].message}{_page(check)}"
         return Finding(policy, Verdict.BREACHED, message, breached[0].start, check.report, "quality")
-    return Finding(policy, Verdict.PASSED, f"{told}; {evaluated[-1].message}", report=check.report, group="quality")
+    if expired and newest[-1] in breached:
+        message = f"{told}; older verdicts have expired"
+        return Finding(policy, Verdict.INSUFFICIENT_DATA, message, group="quality", expired=True)
+    return Finding(policy, Verdict.PASSED, f"{told}; {newest[-1].message}", report=check.report, group="quality")
 
 
 def _quality_unknown(policy: PolicyView, windows: Sequence[QualityVerdict]) -> Finding:
@@ -150,15 +163,21 @@ def _quality_unknown(policy: PolicyView, windows: Sequence[QualityVerdict]) -> F
     return Finding(policy, verdict, f"policy {policy.name}: {why}", group="quality")
 
 
-def data(policy: PolicyView, check: CheckStatus) -> Finding:
-    """Whether the data is broken. One breached window blocks at once; it takes a passed one, and M of N clear, to lift it."""
-    evaluated = [window for window in check.windows if window.data in _EVALUATED][-policy.spec.breach.of :]
+def data(policy: PolicyView, check: CheckStatus, now: datetime) -> Finding:
+    """Whether the data is broken. One breached window blocks at once; it takes a passed one, and M of N clear, to lift it.
+
+    A breach does not expire: that nothing comes any more does not mend it.
+    """
+    known = [window for window in check.windows if window.data in EVALUATED]
+    evaluated = known[-policy.spec.breach.of :]
     if not evaluated:
         return Finding(policy, _unevaluated(check.windows), _evidence_missing(policy, check.windows))
     breached = [window for window in evaluated if window.data == Verdict.BREACHED]
     if evaluated[-1].data == Verdict.BREACHED or len(breached) >= policy.spec.breach.windows:
         message = f"policy {policy.name}: {breached[-1].message}"
         return Finding(policy, Verdict.BREACHED, message, breached[0].start, check.report, "data")
+    if not recent(known, policy.spec, now)[0]:
+        return _expired(policy, known[-1], _since(known[-1], check.windows), "data")
     message = f"policy {policy.name}: schema and completeness are as in the reference"
     return Finding(policy, Verdict.PASSED, message, report=check.report, group="data")
 

@@ -234,6 +234,10 @@ def _still_wanted(situation: Situation, episode: Episode) -> bool:
     """Whether the cause of an idle episode still holds; code and people are asked by what the episode itself knows."""
     if episode.cause in (Cause.MANUAL, Cause.SCHEDULE, Cause.CODE_CHANGE):
         return True
+    # Verdicts that have expired open nothing, and say no more than before of what they opened.
+    finding = {Cause.DRIFT: situation.drift, Cause.QUALITY: situation.quality}.get(episode.cause)
+    if finding is not None and finding.expired:
+        return True
     found = [want.cause for cause in CAUSES if (want := cause(situation))]
     return episode.cause in found
 

@@ -26,9 +26,9 @@ def training_digest(training: Training) -> str:
     return sha256(canonical_json(intent))
 
 
-_NOT_JUDGED = {"model_ref": True, "model_selector": True, "schedule": True, "breach": True, "action": True, "suspend": True} | {
-    group: {"action"} for group in ("schema_", "features", "predictions", "quality")
-}
+_NOT_JUDGED = dict.fromkeys(
+    ("model_ref", "model_selector", "schedule", "breach", "skew_within", "action", "suspend"), True
+) | {group: {"action"} for group in ("schema_", "features", "predictions", "quality")}
 
 
 def judgement_digest(policy: DriftPolicySpec, labels: Labels | None = None) -> str:

@@ -17,20 +17,21 @@ from stationkeeper.api.meta import (
 )
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
-from stationkeeper.api.status import CheckStatus, ModelStatus
+from stationkeeper.api.status import CheckStatus, ModelStatus, RetiredRef
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.control.planning import conditions, cron, evidence, probation
-from stationkeeper.control.planning import drift as drifting
+from stationkeeper.control.planning import afterlife, conditions, cron, evidence, probation
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.episodes import Training, job_of, plan_training
 from stationkeeper.control.planning.findings import Findings, findings
 from stationkeeper.control.planning.intent import training_digest
+from stationkeeper.control.planning.memory import remember
 from stationkeeper.control.planning.milestones import milestones, unknown_receivers
 from stationkeeper.control.planning.notices import outbox
 from stationkeeper.control.planning.observed import policies, records
 from stationkeeper.control.planning.rollout import Rollout, plan_rollout
+from stationkeeper.control.planning.skew import origin_of
 from stationkeeper.control.planning.types import Event, Object, Observed, Plan, Ref, Settings
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.check import check_cronjob
@@ -141,14 +142,16 @@ class _Planner:
         self.image = Image(settings.workloads_image, settings.image_pull_policy)
         self.records = records(observed, owner)
         self.policies = policies(observed, owner)
+        self.retired: RetiredRef | None = status.retired
 
     def plan(self) -> Plan:
         conflict = self._name_conflict()
         if conflict:
             return _stalled(self.observed, self.status, Reason.NAME_CONFLICT, conflict, self.now, look_again=60)
         rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.policies, self.now, self.settings)
+        self.retired = afterlife.retired(self.status, rollout.serving, self.now)
         checks = self._checks(rollout)
-        found = findings(self.policies, checks)
+        found = findings(self.policies, checks, self.now)
         situation = self._situation(rollout, found)
         training = plan_training(self.observed, situation)
         facts = conditions.Facts(
@@ -156,6 +159,7 @@ class _Planner:
             training=training,
             data=found.data,
             drift=found.shown,
+            skew=found.skew,
             watched=bool(self.policies),
             training_blocked=self._training_blocked(situation, training),
         )
@@ -183,7 +187,16 @@ class _Planner:
             for cronjob in self.observed.cronjobs:
                 if cronjob["metadata"]["name"] == name and evidence.controlled_by(cronjob, self.owner.uid):
                     summaries[policy.uid] = evidence.check_summaries(self.observed, cronjob)
-        return drifting.remember(self.status.checks, self.policies, summaries, rollout.serving.digest)
+        record = next((record for record in self.records if record.number == rollout.serving.number), None)
+        return remember(
+            self.status.checks,
+            self.policies,
+            summaries,
+            rollout.serving.digest,
+            self.now,
+            origin=origin_of(record, self.retired),
+            retired=self.retired,
+        )
 
     def _situation(self, rollout: Rollout, found: Findings) -> Situation:
         meta = self.observed.model["metadata"]
@@ -293,6 +306,7 @@ class _Planner:
             revision=RevisionIdentity(number=serving.number, digest=serving.digest),
             predecessor=RevisionIdentity(number=before.number, digest=before.digest) if before else None,
             since=serving.since,
+            retired=afterlife.still_judged(self.retired, policy.spec, spec.labels.lag if spec.labels else None, self.now),
         )
         return check_cronjob(self.owner, config, self.image)
 
@@ -356,6 +370,7 @@ class _Planner:
             conditions=settled,
             url=self._url() if rollout.serving else None,
             serving=rollout.serving,
+            retired=self.retired,
             candidate=rollout.candidate,
             replicas=rollout.replicas,
             ready_replicas=rollout.ready_replicas,

@@ -38,6 +38,12 @@ def policies(observed: Observed, owner: Owner) -> list[PolicyView]:
         except (ValidationError, cron.InvalidCronError):
             continue  # the policy's own status says why
         found.append(
-            PolicyView(policy["metadata"]["uid"], policy["metadata"]["name"], spec, judgement_digest(spec, owner.spec.labels))
+            PolicyView(
+                policy["metadata"]["uid"],
+                policy["metadata"]["name"],
+                spec,
+                judgement_digest(spec, owner.spec.labels),
+                owner.spec.labels.lag if owner.spec.labels else "0s",
+            )
         )
     return sorted(found, key=lambda view: view.name)

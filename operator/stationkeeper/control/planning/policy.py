@@ -47,7 +47,7 @@ def plan_policy(policy: Object, models: Sequence[Object], now: datetime, setting
         observed_generation=generation,
         conditions=settled,
         models=len(watched),
-        drifted=0 if failing else sum(_drifted(policy, model) for model in watched),
+        drifted=0 if failing else sum(_drifted(policy, model, now) for model in watched),
     )
     return Plan(status=after.wire(), events=tuple(events(settled, before.conditions)))
 
@@ -77,15 +77,16 @@ def _trouble(policy: Object, watched: Sequence[Object], now: datetime) -> Claim:
     return Claim(kind, "False", Reason.UP_TO_DATE, "nothing stands in the way")
 
 
-def _drifted(policy: Object, model: Object) -> bool:
+def _drifted(policy: Object, model: Object, now: datetime) -> bool:
     spec = DriftPolicySpec.model_validate(policy["spec"])
-    view = drift.PolicyView(policy["metadata"]["uid"], policy["metadata"]["name"], spec, judgement_digest(spec))
+    lag = ((model.get("spec") or {}).get("labels") or {}).get("lag") or "0s"
+    view = drift.PolicyView(policy["metadata"]["uid"], policy["metadata"]["name"], spec, judgement_digest(spec), lag)
     for raw in (model.get("status") or {}).get("checks") or []:
         if raw.get("policyUID") != view.uid or spec.suspend:
             continue
         try:
             check = CheckStatus.model_validate(raw)
-            found = (drift.drift(view, check), drift.quality(view, check))
+            found = (drift.drift(view, check, now), drift.quality(view, check, now))
             return any(finding is not None and finding.verdict == Verdict.BREACHED for finding in found)
         except ValidationError:
             return False

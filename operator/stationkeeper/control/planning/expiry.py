@@ -1,0 +1,35 @@
+"""How long a verdict counts: three times the N windows of M-of-N (SEMANTICS §8.17). Missing evidence is never what it was before."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.status import QualityVerdict, WindowVerdict
+from stationkeeper.control.planning import cron
+
+TIMES = 3
+CHECK_TIME = timedelta(minutes=15)  # that a check may take, from its time in the schedule to its last word
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+W = TypeVar("W", WindowVerdict, QualityVerdict)
+
+
+def recent(windows: Sequence[W], spec: DriftPolicySpec, now: datetime, lag: str = "0s") -> tuple[list[W], bool]:
+    """The newest N evaluated windows that count, and whether one of these N has expired.
+
+    A verdict expires 3 N windows after its window, as soon as a check that could have brought newer ones had its time; and beside a
+    verdict that is so much newer.
+    """
+    newest = list(windows[-spec.breach.of :])
+    if not newest:
+        return [], False
+    try:
+        life = TIMES * spec.breach.of * parse_duration(spec.max_window or spec.window)
+        told = cron.last_before(spec.schedule, now - CHECK_TIME) - parse_duration(spec.grace) - parse_duration(lag)
+        oldest = max(told - life, newest[-1].end - life)
+    except (OverflowError, cron.InvalidCronError):  # windows of millennia
+        oldest = _EVER
+    counted = [window for window in newest if window.end >= oldest]
+    return counted, len(counted) < len(newest)

@@ -1,0 +1,110 @@
+"""The memory of drift checks: what is kept of what they reported, and of which revision."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from stationkeeper.api.status import CheckStatus, QualityVerdict, RetiredCheck, RetiredRef, Verdict, WindowVerdict
+from stationkeeper.api.summary import CheckSummary
+from stationkeeper.control.planning.drift import EVALUATED, PolicyView, drift
+from stationkeeper.control.planning.skew import Origin, marked
+
+REMEMBERED = 16  # evaluated windows kept in status, as many as `breach.of` may ask for
+_SILENT = 8  # others beside them: they occupy no place among those
+_RETIRED = 8  # of each kind, of the revision before
+
+W = TypeVar("W", WindowVerdict, QualityVerdict)
+
+
+def remember(
+    before: Sequence[CheckStatus],
+    policies: Sequence[PolicyView],
+    summaries: Mapping[str, list[CheckSummary]],
+    revision_digest: str,
+    now: datetime,
+    *,
+    origin: Origin = Origin(),
+    retired: RetiredRef | None = None,
+) -> list[CheckStatus]:
+    """The new memory: known windows and the reported ones, for today's policies and the revision that serves.
+
+    Another revision or another judgement starts a new history: verdicts belong to what they were made with. Of the revision before
+    the newest are kept aside, and what is still reported of it joins them.
+    """
+    known = {check.policy_uid: check for check in before}
+    checks = []
+    for policy in policies:
+        told = [s for s in summaries.get(policy.uid, []) if s.policy_digest == policy.digest]
+        last = known.get(policy.uid)
+        last = last if last and last.policy_digest == policy.digest else None
+        check = _merge(_history(last, policy, revision_digest, now), policy, told, revision_digest)
+        check = check.model_copy(update={"retired": _aside(last, check, told, retired)})
+        checks.append(marked(check, policy.spec, origin))
+    return checks
+
+
+def _history(last: CheckStatus | None, policy: PolicyView, revision_digest: str, now: datetime) -> CheckStatus:
+    """The memory of the serving revision before this pass: an empty one where it has none."""
+    if last and last.revision_digest == revision_digest:
+        return last
+    return CheckStatus(
+        policy_uid=policy.uid,
+        policy=policy.name,
+        policy_digest=policy.digest,
+        revision_digest=revision_digest,
+        drifted_before=bool(last and drift(policy, last, now).verdict == Verdict.BREACHED),
+    )
+
+
+def _merge(last: CheckStatus, policy: PolicyView, summaries: Sequence[CheckSummary], revision_digest: str) -> CheckStatus:
+    windows, quality = list(last.windows), list(last.quality)
+    shown: CheckStatus | CheckSummary = last  # who tells the newest window
+    newest = windows[-1].start if windows else None
+    for summary in summaries:
+        if summary.revision_digest != revision_digest:
+            continue
+        windows, quality = _joined(windows, summary.windows), _joined(quality, summary.quality)
+        if summary.report and summary.windows and (newest is None or summary.windows[-1].start >= newest):
+            shown, newest = summary, summary.windows[-1].start
+    return last.model_copy(
+        update={
+            "policy": policy.name,
+            "windows": _kept(windows, [w for w in windows if {w.data, w.features, w.predictions} & set(EVALUATED)]),
+            "quality": _kept(quality, [w for w in quality if w.verdict in EVALUATED]),
+            "columns": shown.columns,
+            "report": shown.report,
+            "page": shown.page,
+        }
+    )
+
+
+def _joined(known: Sequence[W], told: Sequence[W]) -> list[W]:
+    """What was told takes the place of what is known of the same time: a window that waited for rows has grown into it."""
+    joined = [window for window in known if not any(window.start < new.end and new.start < window.end for new in told)]
+    joined.extend(told)
+    return sorted(joined, key=lambda window: window.start)
+
+
+def _kept(windows: Sequence[W], evaluated: Sequence[W]) -> list[W]:
+    """The newest evaluated ones, and some of the others: silence does not make forget what was seen."""
+    places = {id(window) for window in evaluated[-REMEMBERED:]}
+    silent = [window for window in windows if not any(window is one for one in evaluated)]
+    places |= {id(window) for window in silent[-_SILENT:]}
+    return [window for window in windows if id(window) in places]
+
+
+def _aside(
+    last: CheckStatus | None, check: CheckStatus, summaries: Sequence[CheckSummary], retired: RetiredRef | None
+) -> RetiredCheck | None:
+    """The newest of what was found of the revision before."""
+    if retired is None or retired.digest == check.revision_digest:
+        return None
+    kept = last.retired if last and last.retired and last.retired.revision_digest == retired.digest else None
+    if last and last.revision_digest == retired.digest:
+        kept = RetiredCheck(revision_digest=retired.digest, windows=last.windows[-_RETIRED:], quality=last.quality[-_RETIRED:])
+    kept = kept or RetiredCheck(revision_digest=retired.digest)
+    for summary in summaries:
+        if summary.retired and summary.retired.revision_digest == retired.digest:
+            windows, quality = _joined(kept.windows, summary.retired.windows), _joined(kept.quality, summary.retired.quality)
+            kept = kept.model_copy(update={"windows": windows[-_RETIRED:], "quality": quality[-_RETIRED:]})
+    return kept
