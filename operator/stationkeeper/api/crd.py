@@ -162,8 +162,11 @@ def _structural(schema: JsonObject) -> JsonObject:
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if exclusive in kept:  # a number in today's JSON Schema, a boolean in Kubernetes' dialect
             kept |= {bound: kept[exclusive], exclusive: True}
-    if kept.get("additionalProperties") == {}:  # free JSON values
-        kept["additionalProperties"] = {"x-kubernetes-preserve-unknown-fields": True}
+    for inside in ("additionalProperties", "items"):
+        if kept.get(inside) == {}:  # free JSON values
+            kept[inside] = {"x-kubernetes-preserve-unknown-fields": True}
+    if isinstance(values := kept.get("additionalProperties"), dict):
+        kept["additionalProperties"] = _listed("", values)
     if isinstance(fields := kept.get("properties"), dict):
         kept["properties"] = {name: _listed(name, value) for name, value in fields.items()}
     return kept

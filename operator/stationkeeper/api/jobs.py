@@ -65,6 +65,7 @@ class TrainConfig(JobConfig):
     training: Training
     template_digest: Digest
     champion: RevisionIdentity | None = None
+    anchor: RevisionIdentity | None = None  # an earlier revision that no challenger may fall below either
 
 
 class ServeConfig(JobConfig):

@@ -6,6 +6,7 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
     blobs/<sha256 hex>                           artifact files by content
     manifests/<sha256 hex>.json                  manifests by content
     episodes/<id>/<attempt>/inputs.json          the frozen list of training objects
+    episodes/<id>/<attempt>/holdout.json         the same of a holdout of its own (`holdout.uri`)
     episodes/<id>/<attempt>/outcome.json         how the attempt ended: a `summary.TrainingSummary`
     episodes/<id>/<attempt>/exchange/            rows for, and the model of, a workload that trains on other machines
     capture/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.parquet   captured rows
@@ -18,7 +19,7 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from stationkeeper.api.base import ApiModel, ColumnName, Digest, Time, Tolerant
 from stationkeeper.api.status import Cause
@@ -52,7 +53,7 @@ class FileRef(ApiModel):
     size: Annotated[int, Field(ge=0)]  # bytes
 
 
-class Score(ApiModel):
+class Score(Tolerant):
     """A score with its bootstrap interval (95 %)."""
 
     value: float
@@ -60,20 +61,23 @@ class Score(ApiModel):
     high: float | None = None
 
 
-class GateResult(ApiModel):
-    """What one gate said. `NotApplicable`: a comparison without a champion."""
+class GateResult(Tolerant):
+    """What one gate said. `NotApplicable`: a comparison without a champion, or a segment that is too small to be judged."""
 
-    metric: str
-    bound: Literal["min", "maxDrop"]
+    metric: str  # a scorer; of `max`: latency (seconds) or size (bytes)
+    # min and maxDrop are the gate's. anchor: maxDrop against an earlier revision than the champion. max: of a budget.
+    bound: Literal["min", "maxDrop", "anchor", "max"]
     limit: float
     verdict: Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]
     challenger: Score | None = None
     champion: Score | None = None
-    drop: Score | None = None  # champion - challenger, paired
+    drop: Score | None = None  # champion - challenger, paired; in a segment its interval holds for all segments at once
+    resolves: float | None = None  # the smallest drop that these rows tell from none
+    segment: str | None = None  # the part of the rows, as `column = value`; or a column, of its values that were not judged
     message: str = ""
 
 
-class DataRecord(ApiModel):
+class DataRecord(Tolerant):
     """The rows that a revision learned from."""
 
     uri: str
@@ -83,10 +87,32 @@ class DataRecord(ApiModel):
     rows_without_target: Annotated[int, Field(ge=0)] = 0
     start: Time | None = None
     through: Time | None = None  # newest row
+    window: str | None = None  # that was chosen, where there were several
 
 
-class EvaluationRecord(ApiModel):
-    holdout_rows: int
+class Candidate(Tolerant):
+    """A challenger among several: what it learned, and its score on the rows that chose among them."""
+
+    window: str
+    rows: Annotated[int, Field(ge=0)]  # that it learned from
+    score: float | None = None  # of the first gate's metric; None where these rows could not choose
+    params: dict[str, JsonValue] = {}  # that were found for it, where they were searched
+    chosen: bool = False
+
+
+class SearchRecord(Tolerant):
+    """How parameters were found, by cross-validation inside the training rows."""
+
+    strategy: str
+    metric: str
+    trials: int  # combinations that were tried
+    score: float  # of the best one, the mean over the folds
+    params: dict[str, JsonValue]  # the best one
+    stopped: bool = False  # the time limit came first
+
+
+class EvaluationRecord(Tolerant):
+    holdout_rows: int  # that judged
     holdout_start: Time | None = None
     holdout_end: Time | None = None
     metrics: dict[str, Score]
@@ -99,6 +125,10 @@ class EvaluationRecord(ApiModel):
     refit_shift_max: float | None = None
     refit_shift_mean: float | None = None
     accepted_without_gain: bool = False  # Schedule and CodeChange may tie: drift accepted, not cured
+    candidates: list[Candidate] = []  # where several challengers were tried; the older half of the holdout chose
+    frozen: Digest | None = None  # of the list of objects of a holdout of its own
+    anchor: Digest | None = None  # of an earlier revision that it was compared with too
+    anchor_number: int | None = None
 
 
 # Names of the files in `Manifest.files`.
@@ -122,7 +152,8 @@ class Manifest(Tolerant):
     template_digest: Digest
     trained_at: Time
     estimator: str  # class path, or `container <image>`
-    params: dict[str, object] = {}
+    params: dict[str, object] = {}  # those that were found among them
+    search: SearchRecord | None = None
     seed: int
     task: Task
     features: list[Column]

@@ -141,9 +141,7 @@ class RetiredCheck(Tolerant):
 
     revision_digest: Annotated[Digest, Field(description="That revision.")]
     windows: Annotated[list[WindowVerdict], Field(max_length=8, description="Its newest verdicts, oldest first.")] = []
-    quality: Annotated[
-        list[QualityVerdict], Field(max_length=8, description="Its newest verdicts on labels, oldest first.")
-    ] = []
+    quality: Annotated[list[QualityVerdict], Field(max_length=8, description="Its newest verdicts on labels, oldest first.")] = []
 
 
 class CheckStatus(Tolerant):
@@ -173,7 +171,9 @@ class CheckStatus(Tolerant):
     ] = []
     drifted_before: Annotated[
         bool,
-        Field(description="The revision before had drifted when it was replaced: what differs from the start is that drift, not skew."),
+        Field(
+            description="The revision before had drifted when it was replaced: what differs from the start is that drift, not skew."
+        ),
     ] = False
     retired: Annotated[RetiredCheck | None, Field(description="What was still found of the revision before.")] = None
     columns: Annotated[

@@ -1,10 +1,11 @@
 """How a model is trained, on what, and what a new one must prove."""
 
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, S3Uri, ScorerName, rules
+from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, S3Uri, ScorerName, parse_duration, rules
 from stationkeeper.api.resources import ResourceList, Resources
 
 
@@ -22,6 +23,35 @@ class Estimator(ApiModel):
         dict[str, JsonValue],
         Field(max_length=64, description="Parameters of its constructor. Preprocessing is made from the columns of the data."),
     ] = {}
+
+
+class Search(ApiModel):
+    """Parameters of the estimator that are looked for, by scikit-learn's own searchers, inside the training rows."""
+
+    params: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=64)],
+            Annotated[list[JsonValue], Field(min_length=1, max_length=64)],
+        ],
+        Field(min_length=1, max_length=16, description="The values to try of each parameter of the estimator's constructor."),
+    ]
+    strategy: Annotated[
+        Literal["Random", "Halving", "Grid"],
+        Field(
+            description="Random: as many combinations as `trials`. Halving: the same on few rows, the better third again on thrice "
+            "as many. Grid: every combination."
+        ),
+    ] = "Random"
+    trials: Annotated[int, Field(ge=1, le=200, description="Combinations that are tried at most; a larger grid is refused.")] = 20
+    folds: Annotated[
+        int, Field(ge=2, le=10, description="Folds of the cross-validation: each is judged by what was before it in time.")
+    ] = 3
+    metric: Annotated[
+        ScorerName | None, Field(description="The scikit-learn scorer that decides. Without it: that of the first gate.")
+    ] = None
+    time_limit: Annotated[
+        Duration, Field(description="No further fit is begun after this time; the best combination so far is taken.")
+    ] = "30m"
 
 
 class EnvironmentVariable(ApiModel):
@@ -93,6 +123,12 @@ class Data(ApiModel):
         json_schema_extra=rules(
             ("!has(self.timestamp) || self.timestamp != self.target", "timestamp and target must be two columns"),
             ("!has(self.window) || has(self.timestamp)", "window needs timestamp: without it rows have no time"),
+            ("!has(self.windows) || has(self.timestamp)", "windows need timestamp: without it rows have no time"),
+            ("!has(self.window) || !has(self.windows)", "window is one, windows are several to choose from: give one of the two"),
+            (
+                "!has(self.windows) || self.windows.all(w, self.windows.exists_one(v, v == w))",
+                "windows must differ: a second training on the same rows tells nothing",
+            ),
             ("self.asOf != 'LatestRow' || has(self.timestamp)", "asOf: LatestRow needs timestamp"),
             (
                 "!has(self.features) || !(self.target in self.features)",
@@ -129,6 +165,14 @@ class Data(ApiModel):
         Duration | None,
         Field(description="Train on the newest rows of this length, in the time of the data. Without it: on all."),
     ] = None
+    windows: Annotated[
+        list[Duration] | None,
+        Field(
+            min_length=2,
+            max_length=4,
+            description="Instead of window, several: a challenger is trained on each, and one is chosen on rows that none of them knows.",
+        ),
+    ] = None
     as_of: Annotated[
         Literal["Now", "LatestRow"],
         Field(
@@ -144,18 +188,63 @@ class Data(ApiModel):
         ),
     ] = 500
 
+    @property
+    def lengths(self) -> list[tuple[str, timedelta]]:
+        """The windows to train on as they are written and as they are meant, shortest first; empty: all rows."""
+        given = self.windows or ([self.window] if self.window else [])
+        return sorted(((text, parse_duration(text)) for text in given), key=lambda window: window[1])
+
+    @property
+    def reach(self) -> timedelta | None:
+        """How far back rows are wanted; None: as far as there are any."""
+        return self.lengths[-1][1] if self.lengths else None
+
 
 class Holdout(ApiModel):
+    """The rows that judge, kept from every training."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.uri) || !(has(self.period) || has(self.gap))",
+                "a holdout of its own (uri) is taken whole: period and gap have no meaning beside it",
+            )
+        )
+    )
+
     fraction: Annotated[
         float, Field(ge=0.05, le=0.5, description="Share of the rows kept from training and used to judge it.")
     ] = 0.2
+    period: Annotated[
+        Duration | None, Field(description="Instead of a fraction: the newest rows of this length. Needs `data.timestamp`.")
+    ] = None
+    gap: Annotated[
+        Duration | None,
+        Field(
+            description="Rows this long before the holdout are not learned either: where labels tell of a stretch of time, they "
+            "would know of it. Needs `data.timestamp`."
+        ),
+    ] = None
+    uri: Annotated[
+        S3Uri | None,
+        Field(
+            description="Instead of new rows, always the same ones: prefix of labelled data of the same format. Equal rows are kept "
+            "from training."
+        ),
+    ] = None
 
 
 class Gate(ApiModel):
     """One condition that a challenger must meet before it is published."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("has(self.min) || has(self.maxDrop)", "a gate needs min or maxDrop (or both)"))
+        json_schema_extra=rules(
+            ("has(self.min) || has(self.maxDrop)", "a gate needs min or maxDrop (or both)"),
+            (
+                "!has(self.segments) || has(self.maxDrop)",
+                "segments need maxDrop: in them a challenger is compared with what serves",
+            ),
+        )
     )
 
     metric: ScorerName
@@ -164,6 +253,35 @@ class Gate(ApiModel):
         float | None,
         Field(ge=0, description="The score may be at most this much below the serving revision's, on the same rows."),
     ] = None
+    segments: Annotated[
+        list[ColumnName] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="Columns whose values part the rows: in none of the parts may the score surely be further below than maxDrop. "
+            "They need not be features.",
+        ),
+    ] = None
+
+
+class Budget(ApiModel):
+    """What the model that would serve may cost."""
+
+    latency: Annotated[
+        Duration | None,
+        Field(description="95 of 100 predictions of a single row must take no longer, measured where the training ran."),
+    ] = None
+    size: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[1-9][0-9]{0,5}(Ki|Mi|Gi)$", max_length=8, description="Size of the model's file at most, as in `64Mi`."
+        ),
+    ] = None
+
+    @property
+    def bytes(self) -> int | None:
+        """The size as a number."""
+        return int(self.size[:-2]) * 1024 ** (1 + ("Ki", "Mi", "Gi").index(self.size[-2:])) if self.size else None
 
 
 class Evaluation(ApiModel):
@@ -178,6 +296,7 @@ class Evaluation(ApiModel):
 
     holdout: Annotated[Holdout, Field(description="The rows that judge.")] = Holdout()
     gates: Annotated[list[Gate], Field(min_length=1, max_length=16, description="All must hold. At least one needs `min`.")]
+    budget: Annotated[Budget | None, Field(description="What the model may cost; without it that is not asked.")] = None
     refit: Annotated[
         Literal["WholeWindow", "None"],
         Field(
@@ -192,7 +311,19 @@ class Training(ApiModel):
             (
                 "(has(self.estimator) ? 1 : 0) + (has(self.container) ? 1 : 0) + (has(self.workload) ? 1 : 0) == 1",
                 "training needs exactly one of estimator, container and workload",
-            )
+            ),
+            (
+                "!has(self.search) || has(self.estimator)",
+                "search needs estimator: what a team's own code may be given is not known here",
+            ),
+            (
+                "has(self.estimator) || !has(self.data.windows)",
+                "a team's own code trains once, on one window: give window instead of windows",
+            ),
+            (
+                "has(self.data.timestamp) || !(has(self.evaluation.holdout.period) || has(self.evaluation.holdout.gap))",
+                "holdout.period and holdout.gap need data.timestamp: without it rows have no time",
+            ),
         )
     )
 
@@ -205,6 +336,7 @@ class Training(ApiModel):
     workload: Annotated[
         TrainingWorkload | None, Field(description="Training across machines, from an administrator's template.")
     ] = None
+    search: Annotated[Search | None, Field(description="Parameters of the estimator to be found; without it: as given.")] = None
 
     data: Annotated[Data, Field(description="What it is fitted on.")]
     schedule: Annotated[Cron | None, Field(description="Retrain at these times too (cron, UTC).")] = None
@@ -219,6 +351,8 @@ class Training(ApiModel):
         if sum(learner is not None for learner in (self.estimator, self.container, self.workload)) != 1:
             # where no API server has checked the rule
             raise ValueError("training needs exactly one of estimator, container and workload")
+        if self.own and (self.search or self.data.windows):
+            raise ValueError("a team's own code trains once, on one window: search and data.windows need estimator")
         return self
 
     @property

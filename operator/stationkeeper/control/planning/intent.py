@@ -8,8 +8,8 @@ from stationkeeper.api.training import Training
 _VERSION = 1  # raise it only when the canonical form must change, and migrate: a new digest retrains everyone
 
 
-_LEARNER = {"estimator", "container", "workload"}
-_HOW_IT_IS_PULLED = {"container": {"pull_secrets"}}
+_LEARNER = {"estimator", "container", "workload", "search"}
+_HOW_IT_IS_RUN = {"container": {"pull_secrets"}, "search": {"time_limit"}}
 
 
 def training_digest(training: Training) -> str:
@@ -18,7 +18,7 @@ def training_digest(training: Training) -> str:
     Default values, our images, resources, gates and schedules are not in it, so that neither an upgrade of the
     operator nor a looser gate retrains anyone (SEMANTICS §2).
     """
-    learner = training.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_LEARNER, exclude=_HOW_IT_IS_PULLED)
+    learner = training.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_LEARNER, exclude=_HOW_IT_IS_RUN)
     intent = learner | {
         "version": _VERSION,
         "data": training.data.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"min_new_rows", "as_of"}),
@@ -26,9 +26,9 @@ def training_digest(training: Training) -> str:
     return sha256(canonical_json(intent))
 
 
-_NOT_JUDGED = dict.fromkeys(
-    ("model_ref", "model_selector", "schedule", "breach", "skew_within", "action", "suspend"), True
-) | {group: {"action"} for group in ("schema_", "features", "predictions", "quality")}
+_NOT_JUDGED = dict.fromkeys(("model_ref", "model_selector", "schedule", "breach", "skew_within", "action", "suspend"), True) | {
+    group: {"action"} for group in ("schema_", "features", "predictions", "quality")
+}
 
 
 def judgement_digest(policy: DriftPolicySpec, labels: Labels | None = None) -> str:

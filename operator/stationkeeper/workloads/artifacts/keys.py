@@ -32,6 +32,11 @@ def inputs(identity: str, attempt: int) -> str:
     return f"{episode(identity, attempt)}inputs.json"
 
 
+def frozen_holdout(identity: str, attempt: int) -> str:
+    """The frozen list of the objects of a holdout of its own."""
+    return f"{episode(identity, attempt)}holdout.json"
+
+
 def outcome(identity: str, attempt: int) -> str:
     """How an attempt ended."""
     return f"{episode(identity, attempt)}outcome.json"

@@ -37,6 +37,7 @@ from stationkeeper.workloads.training.ending import AttemptEnded, invalid
 from stationkeeper.workloads.training.handover import Schema
 from stationkeeper.workloads.training.prepare import check_new_rows
 from stationkeeper.workloads.training.split import split
+from stationkeeper.workloads.training.windows import shortest_since
 
 _SEED: Final = 20130401
 
@@ -56,7 +57,9 @@ class AssumedTrainer:
         rows = self._stage.history.between(*self._stage.learnable(now))
         try:
             check_new_rows(rows.filter(pl.col(champion.manifest.target).is_not_null()), config, champion.manifest)
-            _, newest = split(rows, time, config.training.evaluation.holdout.fraction, "", [], champion.manifest.data.through)
+            training = config.training
+            since = shortest_since(training.data, config.as_of)
+            _, newest = split(rows, time, training.evaluation.holdout, "", [], champion.manifest.data.through, since)
         except AttemptEnded as ending:
             return outcomes.ended(config, ending)
         answers = champion.answer(newest)

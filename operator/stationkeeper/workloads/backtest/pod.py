@@ -61,9 +61,9 @@ class Stage:
         return now - self.lag
 
     def learnable(self, now: datetime) -> tuple[datetime, datetime]:
-        """The stretch of rows that a training of this moment would learn from."""
-        window, end = self.spec.training.data.window, self.known(now)
-        return (end - parse_duration(window) if window else self.history.start), end
+        """The stretch of rows that a training of this moment would learn from; of several windows the longest."""
+        reach, end = self.spec.training.data.reach, self.known(now)
+        return (end - reach if reach else self.history.start), end
 
 
 class Trainer(Protocol):

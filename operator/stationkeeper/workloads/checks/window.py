@@ -106,7 +106,9 @@ class Checker:
         broken = data.message if data.verdict is Verdict.BREACHED else ""
         found = None if captured is None else self.estimates.estimated(window, captured, broken)
         history = self.estimates.history(window)
-        return replace(evidence, quality=[found] if found else [], history=history, notes=[*evidence.notes, *self.estimates.notes])
+        return replace(
+            evidence, quality=[found] if found else [], history=history, notes=[*evidence.notes, *self.estimates.notes]
+        )
 
     def refuse(self, window: Window, why: str, now: datetime) -> DriftReport:
         """The report of a window that cannot be judged, because something is damaged."""

@@ -37,7 +37,9 @@ def step_prepare(config: TrainConfig, paths: Paths, opened: Open = open_store) -
     summary = outcomes.stored(store, config)
     if summary is None:
         try:
-            prepare(config, store, opened(config, config.training.data.uri), paths)
+            held_out = config.training.evaluation.holdout.uri
+            held = opened(config, held_out) if held_out else None
+            prepare(config, store, opened(config, config.training.data.uri), paths, held)
         except AttemptEnded as ending:
             summary = outcomes.settle(store, config, outcomes.ended(config, ending))
     if summary is None:

@@ -64,8 +64,7 @@ def measure(bench: Bench, metric: str) -> Score:
     Raises:
         AttemptEnded: InvalidData, when the metric does not fit or has no value.
     """
-    point = _point(bench.challenger, metric)
-    return _score(point, bench.resampled(bench.challenger, metric))
+    return _score(point(bench.challenger, metric), bench.resampled(bench.challenger, metric))
 
 
 def compare(bench: Bench, metric: str) -> Comparison:
@@ -75,17 +74,22 @@ def compare(bench: Bench, metric: str) -> Comparison:
         AttemptEnded: as `measure`.
     """
     assert bench.champion is not None
-    our, their = (_point(answers, metric) for answers in (bench.challenger, bench.champion))
+    our, their = (point(answers, metric) for answers in (bench.challenger, bench.champion))
     ours, theirs = (bench.resampled(answers, metric) for answers in (bench.challenger, bench.champion))
     return Comparison(_score(our, ours), _score(their, theirs), _score(their - our, theirs - ours))
 
 
-def _score(point: float, resampled: Floats) -> Score:
+def _score(value: float, resampled: Floats) -> Score:
     low, high = bootstrap.interval(resampled) or (None, None)
-    return Score(value=point, low=low, high=high)
+    return Score(value=value, low=low, high=high)
 
 
-def _point(answers: Answers, metric: str) -> float:
+def point(answers: Answers, metric: str) -> float:
+    """The score on all rows.
+
+    Raises:
+        AttemptEnded: InvalidData, when the metric does not fit or has no value.
+    """
     try:
         value = answers.score(metric, answers.rows)
     except (ValueError, AttributeError, TypeError) as error:

@@ -41,20 +41,21 @@ def input_of(meaning: Schema, rows: pl.DataFrame) -> ModelInput:
     return model_input(from_frame(rows, meaning.features), meaning.features)
 
 
-def handed_over(paths: Paths, meaning: Schema) -> Challenger:
-    """Load what the training container left.
+def handed_over(paths: Paths, meaning: Schema, stretch: int = 0) -> Challenger:
+    """Load what the training container left, of several challengers the one of a stretch.
 
     Raises:
         AttemptEnded: Failed, when it left no model, or one that is not trusted.
     """
     if (broken := content(paths.broken, TERMINATION_LIMIT)) is not None:
         raise _said(broken)
-    skops, onnx = content(paths.fitted, MAX_BYTES), content(paths.onnx, MAX_BYTES)
+    fitted = paths.fitted_on(stretch)
+    skops, onnx = content(fitted, MAX_BYTES), content(paths.onnx, MAX_BYTES)
     if (skops is None) == (onnx is None):
         found = "neither" if skops is None else "both"
         raise failed(
             "TrainingFailed",
-            f"training left {found} of {paths.fitted.name} and {paths.onnx.name}; it must leave one of them, of at most "
+            f"training left {found} of {fitted.name} and {paths.onnx.name}; it must leave one of them, of at most "
             f"{MAX_BYTES} bytes, in {paths.model}",
         )
     try:

@@ -2,24 +2,28 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.manifest import EvaluationRecord, GateResult, Manifest, Score, Task
+from stationkeeper.api.manifest import Candidate, EvaluationRecord, GateResult, Manifest, Score, Task
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
+from stationkeeper.workloads.artifacts.errors import NotFound
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.runtime import Predictions, load_model
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import bootstrap, estimators
-from stationkeeper.workloads.training.bench import Bench, compare, measure
-from stationkeeper.workloads.training.gates import Decision, decide, judge
+from stationkeeper.workloads.training.bench import Bench, compare, measure, point
+from stationkeeper.workloads.training.gates import Decision, decide, judge, judge_anchor, refused
 from stationkeeper.workloads.training.handover import Prepared, Schema
 from stationkeeper.workloads.training.metrics import Answers, judged
+from stationkeeper.workloads.training.overlap import known_through, shares_split
+from stationkeeper.workloads.training.segments import judge_segments
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ class Verdict:
     gates: list[GateResult]
     metrics: dict[str, Score]
     champion_metrics: dict[str, Score]
+    candidates: Sequence[Candidate] = ()  # among which the challenger was chosen
 
     def record(self, config: TrainConfig, prepared: Prepared) -> EvaluationRecord:
         """For the manifest, before the refit."""
@@ -46,11 +51,28 @@ class Verdict:
             champion_metrics=self.champion_metrics,
             refit="None",
             accepted_without_gain=self.decision.without_gain,
+            candidates=list(self.candidates),
+            frozen=prepared.frozen,
+            anchor=config.anchor.digest if config.anchor else None,
+            anchor_number=config.anchor.number if config.anchor else None,
         )
+
+    def within(self, budget: Sequence[GateResult]) -> "Verdict":
+        """The verdict, once it is known what the model that would serve costs."""
+        decision = refused(budget) or self.decision
+        return replace(self, gates=[*self.gates, *budget], decision=decision)
 
 
 class NotComparable(Exception):  # noqa: N818 - a finding
     """The champion cannot answer these rows, or answers another question."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Earlier:
+    """An earlier revision, and what it says of the holdout."""
+
+    manifest: Manifest
+    answers: Predictions
 
 
 def evaluate(config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.DataFrame, answers: Predictions) -> Verdict:
@@ -60,22 +82,59 @@ def evaluate(config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.
         AttemptEnded: InvalidData, when a metric does not fit.
         StoreError, ArtifactError: when the champion cannot be loaded.
     """
-    meaning = prepared.rows_schema
+    meaning, evaluation = prepared.rows_schema, config.training.evaluation
     known = known_rows(holdout, meaning)
     if not known.all():
         log.warning("%d rows of the holdout have classes that training never saw; they are left out", int((~known).sum()))
     champion, incomparable = None, None
     if config.champion:
-        champion, incomparable = _ask_champion(store, config.champion.digest, holdout, meaning)
+        champion, incomparable = _ask(store, config.champion.digest, holdout, meaning)
     whole = _bench(config, meaning, holdout, known, answers, None)
-    fresh = known & _fresh(holdout, prepared)
+    fresh = known & _fresh(holdout, meaning, prepared.champion_through, "champion")
     if champion is not None and not prepared.champion_shares_split:
         champion, incomparable = None, "the champion learned other features, so its training rows cannot be told from the holdout"
     paired = _bench(config, meaning, holdout, fresh, answers, champion) if champion is not None else None
-    gates = config.training.evaluation.gates
-    results = judge(gates, whole, paired, incomparable)
-    names = list(dict.fromkeys(gate.metric for gate in gates))
+    kept = holdout.filter(pl.Series(fresh))
+    results = [
+        *judge(evaluation.gates, whole, paired, incomparable),
+        *judge_segments(evaluation.gates, paired, kept, _microseconds(kept, meaning), incomparable),
+        *_anchored(config, store, prepared, holdout, known, answers),
+    ]
+    names = list(dict.fromkeys(gate.metric for gate in evaluation.gates))
     return _verdict(config, results, names, whole, paired, incomparable)
+
+
+def _anchored(
+    config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.DataFrame, known: NDArray[np.bool_], answers: Predictions
+) -> list[GateResult]:
+    """The gates against the anchor, where there is one: only who can be compared with holds anybody back."""
+    if config.anchor is None:
+        return []
+    meaning, rule = prepared.rows_schema, config.training.evaluation.holdout
+    try:
+        anchor, why = _ask(store, config.anchor.digest, holdout, meaning)
+    except NotFound:
+        anchor, why = None, "its files have been deleted"
+    paired = None
+    if anchor is not None:
+        through = known_through(anchor.manifest, rule, prepared.frozen)
+        if meaning.timestamp or shares_split(anchor.manifest, prepared.frozen, [column.name for column in meaning.features]):
+            rows = known & _fresh(holdout, meaning, through, "anchor")
+            paired = _bench(config, meaning, holdout, rows, answers, anchor)
+        else:
+            why = "its training rows cannot be told from the holdout"
+    return judge_anchor(config.training.evaluation.gates, paired, config.anchor.number, why)
+
+
+def choosing_score(meaning: Schema, rows: pl.DataFrame, answers: Predictions, metric: str) -> float | None:
+    """The score by which one of several challengers is chosen; None where the rows are too few.
+
+    Raises:
+        AttemptEnded: InvalidData, when the metric does not fit.
+    """
+    known = known_rows(rows, meaning)
+    said = answers_for(meaning, meaning.classes, at(answers, known), rows.filter(pl.Series(known)))
+    return point(said, metric) if Bench(meaning.task, said, None, None, 0).enough() else None
 
 
 def _verdict(
@@ -107,30 +166,31 @@ def known_rows(holdout: pl.DataFrame, meaning: Schema) -> NDArray[np.bool_]:
     return holdout[meaning.target].is_in(meaning.classes).to_numpy()
 
 
-def _fresh(holdout: pl.DataFrame, prepared: Prepared) -> NDArray[np.bool_]:
-    """Rows that the champion has not learned from."""
-    time = prepared.rows_schema.timestamp
-    if time is None or prepared.champion_through is None:
+def _fresh(holdout: pl.DataFrame, meaning: Schema, through: datetime | None, who: str) -> NDArray[np.bool_]:
+    """Rows that an earlier revision has not learned from."""
+    if meaning.timestamp is None or through is None:
         return np.ones(holdout.height, dtype=bool)
-    fresh: NDArray[np.bool_] = (holdout[time] > prepared.champion_through).to_numpy()
+    fresh: NDArray[np.bool_] = (holdout[meaning.timestamp] > through).to_numpy()
     if not fresh.all():
-        log.warning("the champion learned from %d rows of the holdout; they do not compare the two", int((~fresh).sum()))
+        log.warning("the %s learned from %d rows of the holdout; they do not compare the two", who, int((~fresh).sum()))
     return fresh
 
 
-def _ask_champion(
-    store: Store, digest: str, holdout: pl.DataFrame, meaning: Schema
-) -> tuple[tuple[Manifest, Predictions] | None, str | None]:
+def _ask(store: Store, digest: str, holdout: pl.DataFrame, meaning: Schema) -> tuple[Earlier | None, str | None]:
     manifest = load_manifest(store, digest)
     try:
         if (manifest.target, manifest.task) != (meaning.target, meaning.task) or set(manifest.classes) != set(meaning.classes):
             raise NotComparable(f"revision {manifest.number} predicts another target or other classes")
         predictor = load_model(manifest, {name: get_blob(store, ref) for name, ref in manifest.files.items()})
-        return (manifest, predictor.predict(from_frame(holdout, manifest.features))), None
+        return Earlier(manifest, predictor.predict(from_frame(holdout, manifest.features))), None
     except NotComparable as error:
         return None, str(error)
     except ColumnError as error:
         return None, f"revision {manifest.number} cannot answer today's rows: {error}"
+
+
+def _microseconds(rows: pl.DataFrame, meaning: Schema) -> NDArray[np.int64] | None:
+    return rows[meaning.timestamp].dt.epoch("us").to_numpy() if meaning.timestamp else None
 
 
 def _bench(
@@ -139,11 +199,11 @@ def _bench(
     holdout: pl.DataFrame,
     rows: NDArray[np.bool_],
     ours: Predictions,
-    champion: tuple[Manifest, Predictions] | None,
+    champion: Earlier | None,
 ) -> Bench:
     kept = holdout.filter(pl.Series(rows))
-    theirs = answers_for(meaning, champion[0].classes, at(champion[1], rows), kept) if champion else None
-    times = kept[meaning.timestamp].dt.epoch("us").to_numpy() if meaning.timestamp else None
+    theirs = answers_for(meaning, champion.manifest.classes, at(champion.answers, rows), kept) if champion else None
+    times = _microseconds(kept, meaning)
     return Bench(
         task=meaning.task,
         challenger=answers_for(meaning, meaning.classes, at(ours, rows), kept),

@@ -3,11 +3,14 @@
 import logging
 import time
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from sklearn.pipeline import Pipeline
 
 from stationkeeper.api.jobs import TrainConfig
@@ -16,12 +19,15 @@ from stationkeeper.api.summary import FailureSummary
 from stationkeeper.workloads.artifacts.columns import from_frame, model_input
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.runtime import dump_skops, load_skops
-from stationkeeper.workloads.training import estimators, schema
+from stationkeeper.workloads.training import estimators, schema, search
 from stationkeeper.workloads.training.ending import AttemptEnded, failed
 from stationkeeper.workloads.training.handover import Paths, Schema
 from stationkeeper.workloads.training.pipeline import build_pipeline
+from stationkeeper.workloads.training.windows import learned
 
 log = logging.getLogger(__name__)
+
+_AS_GIVEN: Final[Mapping[str, JsonValue]] = MappingProxyType({})
 
 
 def train(config: TrainConfig, paths: Paths) -> None:
@@ -31,14 +37,25 @@ def train(config: TrainConfig, paths: Paths) -> None:
     """
     meaning = Schema.model_validate_json(paths.schema.read_bytes())
     try:
-        fitted = fit(config, meaning, pl.read_parquet(paths.train))
-        paths.fitted.write_bytes(storable(fitted))
+        rows = pl.read_parquet(paths.train)
+        for place, stretch in enumerate(meaning.stretches or [None]):
+            _train_on(config, meaning, learned(rows, meaning, stretch), paths, place)
     except AttemptEnded as ending:
         paths.broken.write_bytes(FailureSummary(reason=ending.reason, message=ending.message).encode())
 
 
-def fit(config: TrainConfig, meaning: Schema, rows: pl.DataFrame) -> Pipeline:
-    """A fitted pipeline. The same configuration and rows give the same one.
+def _train_on(config: TrainConfig, meaning: Schema, rows: pl.DataFrame, paths: Paths, place: int) -> None:
+    params: Mapping[str, JsonValue] = {}
+    if config.training.search:
+        data, target = model_input(from_frame(rows, meaning.features), meaning.features), target_of(rows, meaning)
+        found = search.find(config, meaning, data, target, max(1, len(meaning.stretches)))
+        paths.found_on(place).write_bytes(found.model_dump_json(by_alias=True).encode())
+        params = found.params
+    paths.fitted_on(place).write_bytes(storable(fit(config, meaning, rows, params)))
+
+
+def fit(config: TrainConfig, meaning: Schema, rows: pl.DataFrame, params: Mapping[str, JsonValue] = _AS_GIVEN) -> Pipeline:
+    """A fitted pipeline, with the parameters that a search found. The same configuration and rows give the same one.
 
     Raises:
         AttemptEnded: Failed, when the estimator raises.
@@ -46,7 +63,7 @@ def fit(config: TrainConfig, meaning: Schema, rows: pl.DataFrame) -> Pipeline:
     seed = estimators.seed_of(config.model.uid, config.episode, config.attempt)
     wanted = config.training.estimator
     assert wanted is not None, "a team's own container trains"
-    estimator = estimators.build(wanted, seed)
+    estimator = estimators.build(search.with_params(wanted, params), seed)
     data = model_input(from_frame(rows, meaning.features), meaning.features)
     name = type(estimator).__name__
     log.info("fitting %s on %d rows and %d features", name, rows.height, len(meaning.features))

@@ -7,8 +7,9 @@ from typing import Literal
 from stationkeeper.api.manifest import GateResult
 from stationkeeper.api.status import Cause
 from stationkeeper.api.training import Gate
-from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, compare, measure
+from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, Comparison, compare, measure
 
+Bound = Literal["min", "maxDrop", "anchor"]
 Verdict = Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]
 
 
@@ -30,6 +31,29 @@ def judge(gates: Sequence[Gate], whole: Bench, paired: Bench | None, incomparabl
     return results
 
 
+def judge_anchor(gates: Sequence[Gate], paired: Bench | None, number: int, incomparable: str | None) -> list[GateResult]:
+    """The results of every `maxDrop` against the anchor.
+
+    Small losses add up: each challenger may be a little worse than its champion, so an earlier revision is asked too.
+
+    Parameters:
+        gates: of the spec.
+        paired: the rows that the anchor has not seen; None when it cannot answer them.
+        number: of the anchor.
+        incomparable: why it cannot answer; then it holds nobody back.
+    """
+    results = []
+    for gate in gates:
+        if gate.max_drop is None:
+            continue
+        if paired is None:
+            said = f"revision {number}, the anchor, cannot be compared with: {incomparable}"
+            results.append(_told(gate.metric, "anchor", gate.max_drop, "NotApplicable", said))
+        else:
+            results.append(_paired(gate.metric, "anchor", gate.max_drop, paired, f"that of revision {number}, the anchor"))
+    return results
+
+
 def _floor(metric: str, limit: float, bench: Bench) -> GateResult:
     if not bench.enough():
         return _scarce(metric, "min", limit, bench, "the holdout")
@@ -48,29 +72,52 @@ def _floor(metric: str, limit: float, bench: Bench) -> GateResult:
 def _relative(metric: str, limit: float, bench: Bench | None, incomparable: str | None) -> GateResult:
     if bench is None:
         verdict: Verdict = "InsufficientData" if incomparable else "NotApplicable"
-        return GateResult(metric=metric, bound="maxDrop", limit=limit, verdict=verdict, message=incomparable or "no champion yet")
+        return _told(metric, "maxDrop", limit, verdict, incomparable or "no champion yet")
+    return _paired(metric, "maxDrop", limit, bench, "the champion's")
+
+
+def _paired(metric: str, bound: Bound, limit: float, bench: Bench, whose: str) -> GateResult:
     if not bench.enough():
-        return _scarce(metric, "maxDrop", limit, bench, "the rows that the champion has not learned from")
+        return _scarce(metric, bound, limit, bench, "the rows that the champion has not learned from")
     found = compare(bench, metric)
     if found.drop.high is None:
-        return _scarce(metric, "maxDrop", limit, bench, "the resamples of the holdout")
+        return _scarce(metric, bound, limit, bench, "the resamples of the holdout")
     passed = found.drop.high <= limit
-    said = f"{metric} may be {found.drop.high:.4f} below the champion's {found.champion.value:.4f}, more than {limit:g}"
+    said = f"{metric} may be {found.drop.high:.4f} below {whose} {found.champion.value:.4f}, more than {limit:g}"
     return GateResult(
         metric=metric,
-        bound="maxDrop",
+        bound=bound,
         limit=limit,
         verdict="Passed" if passed else "Refused",
         challenger=found.challenger,
         champion=found.champion,
         drop=found.drop,
-        message="" if passed else said,
+        resolves=resolves(found),
+        message="" if passed else said + _too_coarse(found, limit),
     )
 
 
-def _scarce(metric: str, bound: Literal["min", "maxDrop"], limit: float, bench: Bench, where: str) -> GateResult:
+def resolves(found: Comparison) -> float:
+    """The smallest drop that these rows tell from none: so far does the interval of two equal models reach."""
+    assert found.drop.high is not None
+    return max(found.drop.high - found.drop.value, 0.0)
+
+
+def _too_coarse(found: Comparison, limit: float) -> str:
+    """When even a challenger that is as good would have been refused, people must know."""
+    smallest = resolves(found)
+    if smallest <= limit:
+        return ""
+    return f" (these rows tell only drops beyond {smallest:.4f} from none: give more rows, or a larger maxDrop)"
+
+
+def _scarce(metric: str, bound: Bound, limit: float, bench: Bench, where: str) -> GateResult:
     message = f"{where} ({len(bench.challenger.truth)}) hold fewer than {MIN_ROWS} of a class or in all"
-    return GateResult(metric=metric, bound=bound, limit=limit, verdict="InsufficientData", message=message)
+    return _told(metric, bound, limit, "InsufficientData", message)
+
+
+def _told(metric: str, bound: Bound, limit: float, verdict: Verdict, message: str) -> GateResult:
+    return GateResult(metric=metric, bound=bound, limit=limit, verdict=verdict, message=message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +143,7 @@ def decide(
         incomparable: why the champion cannot answer.
     """
     rules: list[Callable[[], Decision | None]] = [
-        lambda: _refused(results),
+        lambda: refused(results),
         lambda: Decision(False, "ChampionNotComparable", incomparable) if incomparable else None,
         lambda: _insufficient(results),
         lambda: _no_gain(cause, gain, champion),
@@ -108,13 +155,14 @@ def decide(
     return Decision(True, "Published", "all gates passed", without_gain=champion is not None and (gain is None or gain <= 0))
 
 
-def _refused(results: Sequence[GateResult]) -> Decision | None:
+def refused(results: Sequence[GateResult]) -> Decision | None:
+    """The refusal of a bound that is broken."""
     said = [result.message for result in results if result.verdict == "Refused"]
     return Decision(False, "GateRefused", "; ".join(said)) if said else None
 
 
 def _insufficient(results: Sequence[GateResult]) -> Decision | None:
-    said = [f"{r.metric} {r.bound}: {r.message}" for r in results if r.verdict == "InsufficientData"]
+    said = [f"{r.metric} {r.segment or r.bound}: {r.message}" for r in results if r.verdict == "InsufficientData"]
     return Decision(False, "InsufficientEvidence", "; ".join(said)) if said else None
 
 

@@ -5,12 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from stationkeeper.api.base import Time, Tolerant
+from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.manifest import Column, DataRecord, Task
 from stationkeeper.api.meta import PATH_DATA, PATH_MODEL, PATH_WORK
 
 TARGET: Final = "target"  # a number, or the position of the class in `Schema.classes`
 ENV_ROOT: Final = "STATIONKEEPER_ROOT"
+
+
+class Stretch(Tolerant):
+    """The rows that one challenger of several learns: those after `start`."""
+
+    window: str  # as the spec has it
+    start: Time
+    rows: int
 
 
 class Schema(Tolerant):
@@ -23,6 +31,7 @@ class Schema(Tolerant):
     classes: list[str] = []  # of the training rows, in order
     class_kind: Literal["string", "integer", "boolean"] = "string"
     positive_label: str | None = None
+    stretches: list[Stretch] = []  # of several windows, shortest first: a challenger is trained on each; empty: one, on all rows
 
 
 class Prepared(Tolerant):
@@ -36,6 +45,7 @@ class Prepared(Tolerant):
     # Rows of the holdout up to this time were seen by the champion and judge nothing between the two.
     champion_through: Time | None = None
     champion_shares_split: bool = True  # without time: whether the hash kept the same rows from the champion
+    frozen: Digest | None = None  # the holdout is of its own, and was never in the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,11 @@ class Paths:
         return self.work / "holdout.parquet"
 
     @property
+    def gap(self) -> Path:
+        """Rows between the two, which neither teach nor judge; a refit learns them."""
+        return self.work / "gap.parquet"
+
+    @property
     def prepared(self) -> Path:
         """`Prepared`."""
         return self.work / "split.json"
@@ -84,7 +99,15 @@ class Paths:
     @property
     def fitted(self) -> Path:
         """The fitted pipeline (skops)."""
-        return self.model / "model.skops"
+        return self.fitted_on(0)
+
+    def fitted_on(self, stretch: int) -> Path:
+        """The one that was fitted on a stretch, by its place among `Schema.stretches`."""
+        return self.model / (f"model-{stretch}.skops" if stretch else "model.skops")
+
+    def found_on(self, stretch: int) -> Path:
+        """The parameters that were found for it: a `SearchRecord`."""
+        return self.model / f"search-{stretch}.json"
 
     @property
     def onnx(self) -> Path:

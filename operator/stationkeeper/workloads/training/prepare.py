@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,20 +17,30 @@ from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.owner import claim
 from stationkeeper.workloads.artifacts.store import Store
-from stationkeeper.workloads.training import estimators, leakage, reading, schema
+from stationkeeper.workloads.training import estimators, leakage, reading, schema, search
 from stationkeeper.workloads.training.challenger import input_of
-from stationkeeper.workloads.training.ending import invalid, waiting
+from stationkeeper.workloads.training.ending import AttemptEnded, invalid, waiting
 from stationkeeper.workloads.training.fit import target_of
 from stationkeeper.workloads.training.handover import TARGET, Paths, Prepared, Schema
 from stationkeeper.workloads.training.inputs import Inputs, freeze
 from stationkeeper.workloads.training.metrics import check_metrics
-from stationkeeper.workloads.training.split import split
+from stationkeeper.workloads.training.overlap import known_through, shares_split
+from stationkeeper.workloads.training.segments import check_segments, segment_columns
+from stationkeeper.workloads.training.split import check_enough, gap_between, split, without
+from stationkeeper.workloads.training.windows import learned, shortest_since, stretches
 
 log = logging.getLogger(__name__)
 
 
-def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths) -> None:
+def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths, held_out: Store | None = None) -> None:
     """Write training rows, holdout and their description for the containers that follow.
+
+    Args:
+        config: the attempt.
+        artifacts: the store of the Model.
+        source: that of its rows.
+        paths: where the containers meet.
+        held_out: that of a holdout of its own, where the spec has one.
 
     Raises:
         AttemptEnded: InvalidData or WaitingForLabels.
@@ -51,8 +62,48 @@ def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths) 
             "EmptyWindow", f"none of the {frame.height} rows in the window has a value of {data.target!r}: wait for labels"
         )
     check_new_rows(rows, config, champion)
+    frozen = _frozen(config, artifacts, held_out, paths, champion, classifier=classifier) if held_out else None
     kind = schema.class_label(frame[data.target].dtype)
-    _write(rows, frame.height - rows.height, config, champion, inputs, paths, kind if classifier else None)
+    end = newest_of(frame, data) if data.as_of == "LatestRow" else config.as_of
+    _write(rows, frame.height - rows.height, config, champion, inputs, paths, kind if classifier else None, end, frozen)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frozen:
+    """A holdout of its own."""
+
+    rows: pl.DataFrame
+    digest: str
+
+
+def _frozen(
+    config: TrainConfig, artifacts: Store, store: Store, paths: Paths, champion: Manifest | None, *, classifier: bool
+) -> _Frozen:
+    """Freeze the list of its objects and read them, whatever their age.
+
+    Raises:
+        AttemptEnded: InvalidData.
+    """
+    changes = {"uri": config.training.evaluation.holdout.uri, "window": None, "windows": None}
+    data = config.training.data.model_copy(update=changes)
+    try:
+        inputs = freeze(artifacts, store, keys.frozen_holdout(config.episode, config.attempt), data, artifacts.uri(""))
+        files = _fetch(store, inputs, paths)
+        present = _present(files, data)
+        if missing := sorted({data.target, *([data.timestamp] if data.timestamp else [])} - present):
+            raise invalid("MissingTargetColumn", f"the column {missing[0]!r} is missing in the data under {data.uri}")
+        frame = reading.read_window(files, data, _wanted(files, config, champion), None)
+        rows = schema.with_target(frame, data.target, classifier=classifier)
+    except AttemptEnded as ending:
+        raise invalid(ending.reason, f"evaluation.holdout.uri: {ending.message}") from ending
+    for file in files:
+        file.unlink()
+    return _Frozen(rows, inputs.digest)
+
+
+def newest_of(frame: pl.DataFrame, data: Data) -> datetime | None:
+    """The newest time of all rows, labelled or not."""
+    return reading.span(frame, data.timestamp)[1]
 
 
 def _check_spec(config: TrainConfig) -> bool:
@@ -63,6 +114,8 @@ def _check_spec(config: TrainConfig) -> bool:
     if training.estimator:
         classifier = estimators.classifies(estimators.build(training.estimator, 0))
     check_metrics(training.evaluation.gates)
+    if training.search:
+        search.check(training)
     return classifier
 
 
@@ -83,7 +136,7 @@ def _fetch(source: Store, inputs: Inputs, paths: Paths) -> list[Path]:
 
 def _read(files: list[Path], config: TrainConfig, champion: Manifest | None) -> pl.DataFrame:
     data = config.training.data
-    wanted = _wanted(files, data, champion)
+    wanted = _wanted(files, config, champion)
     if data.target not in wanted & _present(files, data):
         raise invalid(
             "MissingTargetColumn",
@@ -107,11 +160,18 @@ def _present(files: list[Path], data: Data) -> set[str]:
     return {name for file in files for name in reading.columns_of(file, data)}
 
 
-def _wanted(files: list[Path], data: Data, champion: Manifest | None) -> set[str]:
+def _wanted(files: list[Path], config: TrainConfig, champion: Manifest | None) -> set[str]:
+    data = config.training.data
     if data.features is None and champion is None:
         return _present(files, data)
     known: Collection[str] = [column.name for column in champion.features] if champion else []
-    return {data.target, *([data.timestamp] if data.timestamp else []), *(data.features or ()), *known}
+    return {
+        data.target,
+        *([data.timestamp] if data.timestamp else []),
+        *(data.features or ()),
+        *known,
+        *segment_columns(config.training.evaluation),
+    }
 
 
 def _end(files: list[Path], config: TrainConfig) -> datetime | None:
@@ -153,6 +213,8 @@ def _write(
     inputs: Inputs,
     paths: Paths,
     kind: schema.ClassKind | None,
+    end: datetime | None,
+    frozen: _Frozen | None,
 ) -> None:
     data = config.training.data
     features = schema.choose_features(rows, data, champion)
@@ -160,12 +222,26 @@ def _write(
     names = [feature.name for feature in features]
     time = [data.timestamp] if data.timestamp else []
     known = [column.name for column in champion.features] if champion else []
-    rows = rows.select(list(dict.fromkeys([*names, *(n for n in known if n in rows.columns), data.target, *time])))
-    through = champion.data.through if champion else None
-    fraction = config.training.evaluation.holdout.fraction
-    train, holdout = split(rows, data.timestamp, fraction, config.model.uid, [*names, data.target], through)
+    rule, segments = config.training.evaluation.holdout, segment_columns(config.training.evaluation)
+    check_segments(rows if frozen is None else frozen.rows, segments)
+    kept = list(dict.fromkeys([*names, *(n for n in known if n in rows.columns), data.target, *time, *segments]))
+    digest = frozen.digest if frozen else None
+    through = known_through(champion, rule, digest) if champion else None
+    if frozen is None:
+        rows = rows.select(kept)
+        since = shortest_since(data, end)
+        train, holdout = split(rows, data.timestamp, rule, config.model.uid, [*names, data.target], through, since)
+        between = gap_between(rows, data.timestamp, train, holdout)
+    else:
+        holdout = _readable(frozen, features).select([name for name in kept if name in frozen.rows.columns])
+        train = without(rows, holdout, [*names, data.target, *time])
+        between = train.clear()
+        check_enough(train, holdout)
     schema.check_not_vanished(train, holdout, features)
     meaning = _meaning(train, features, data, kind)
+    found = stretches(train, data, end, meaning)
+    meaning = meaning.model_copy(update={"stretches": found})
+    train = learned(train, meaning, found[-1] if found else None)
     leakage.check_leakage(train, meaning, estimators.seed_of(config.model.uid, config.episode, config.attempt))
     start, newest = reading.span(train, data.timestamp)
     first, last = reading.span(holdout, data.timestamp)
@@ -184,17 +260,26 @@ def _write(
         holdout_start=first,
         holdout_end=last,
         champion_through=through,
-        # Without time, a hash over the features keeps the same rows apart, as long as the features are the same.
-        champion_shares_split=bool(data.timestamp) or set(known) == set(names),
+        champion_shares_split=bool(data.timestamp) or champion is None or shares_split(champion, digest, names),
+        frozen=digest,
     )
     train.select([*names, data.target, *time]).write_parquet(paths.train)
     if config.training.own:
         ready = input_of(meaning, train).frame().with_columns(pl.Series(TARGET, target_of(train, meaning)))
         ready.write_parquet(paths.input)
     holdout.write_parquet(paths.holdout)
+    between.select([*names, data.target, *time]).write_parquet(paths.gap)
     paths.schema.write_bytes(meaning.model_dump_json(by_alias=True).encode())
     paths.prepared.write_bytes(prepared.model_dump_json(by_alias=True).encode())
     log.info("prepared %d rows to train on and %d to judge with, %d features", train.height, holdout.height, len(features))
+
+
+def _readable(frozen: _Frozen, features: list[Column]) -> pl.DataFrame:
+    try:
+        schema.check_readable(frozen.rows, features)
+    except AttemptEnded as ending:
+        raise invalid(ending.reason, f"evaluation.holdout.uri: {ending.message}") from ending
+    return frozen.rows
 
 
 def _meaning(train: pl.DataFrame, features: list[Column], data: Data, kind: schema.ClassKind | None) -> Schema:

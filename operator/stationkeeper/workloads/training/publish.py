@@ -1,25 +1,28 @@
 """The third container: judge, refit, and publish; the manifest last."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.manifest import Task
+from stationkeeper.api.manifest import Candidate, SearchRecord, Task
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts.blobs import put_blob
 from stationkeeper.workloads.artifacts.manifests import publish_manifest
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.artifacts.store import Store
-from stationkeeper.workloads.training import outcomes, sample, summaries
+from stationkeeper.workloads.training import outcomes, reading, sample, summaries
+from stationkeeper.workloads.training.budget import judge_budget
 from stationkeeper.workloads.training.challenger import Challenger, answers_of, handed_over
-from stationkeeper.workloads.training.evaluate import Verdict, evaluate
+from stationkeeper.workloads.training.evaluate import Verdict, at, choosing_score, evaluate
 from stationkeeper.workloads.training.fit import fit
-from stationkeeper.workloads.training.handover import Paths, Prepared
+from stationkeeper.workloads.training.handover import Paths, Prepared, Schema
 from stationkeeper.workloads.training.importance import permutation_importance
 from stationkeeper.workloads.training.revision import Shipment, contents, describe
+from stationkeeper.workloads.training.windows import Contender, learned, older_half, pick
 
 log = logging.getLogger(__name__)
 
@@ -32,46 +35,82 @@ def evaluate_and_publish(config: TrainConfig, store: Store, paths: Paths) -> Tra
         StoreError, ArtifactError: when the store fails.
     """
     prepared = Prepared.model_validate_json(paths.prepared.read_bytes())
-    fitted = handed_over(paths, prepared.rows_schema)
     holdout = pl.read_parquet(paths.holdout)
-    answers = answers_of(fitted, prepared.rows_schema, holdout)
-    verdict = evaluate(config, store, prepared, holdout, answers)
+    chosen, judges, candidates = _choose(config, prepared, holdout, _contenders(paths, prepared.rows_schema, holdout))
+    judging = holdout.filter(pl.Series(judges))
+    verdict = evaluate(config, store, _judged_by(prepared, judging), judging, at(chosen.answers, judges))
+    verdict = replace(verdict, candidates=candidates)
     if not verdict.decision.accepted:
         return outcomes.settle(store, config, summaries.refused(config, prepared, verdict))
-    importance = permutation_importance(config, prepared.rows_schema, fitted, holdout)
-    shipment = _refit(config, prepared, fitted, pl.read_parquet(paths.train), holdout, answers, verdict)
-    files, form = contents(shipment)
-    manifest = describe(shipment, form, importance)
-    manifest = manifest.model_copy(update={"files": {name: put_blob(store, content) for name, content in files.items()}})
+    importance = permutation_importance(config, prepared.rows_schema, chosen.challenger, holdout)
+    shipment = _refit(config, _judged_by(prepared, judging), chosen, paths, holdout, verdict)
+    packed = contents(shipment)
+    verdict = verdict.within(judge_budget(config.training.evaluation.budget, packed.predictor, packed.size, holdout))
+    if not verdict.decision.accepted:
+        return outcomes.settle(store, config, summaries.refused(config, prepared, verdict))
+    shipment = replace(shipment, record=shipment.record.model_copy(update={"gates": verdict.gates}))
+    manifest = describe(shipment, packed.form, importance)
+    manifest = manifest.model_copy(update={"files": {name: put_blob(store, content) for name, content in packed.files.items()}})
     digest = publish_manifest(store, manifest)
     log.info("published revision %d as %s", manifest.number, digest)
     sample.keep(store, digest, shipment.rows, prepared.rows_schema, config.model.uid)
     return outcomes.settle(store, config, summaries.published(config, store, manifest, digest))
 
 
+def _contenders(paths: Paths, meaning: Schema, holdout: pl.DataFrame) -> list[Contender]:
+    """Every challenger that was trained, and what it says."""
+    field = []
+    for place, stretch in enumerate(meaning.stretches or [None]):
+        challenger = handed_over(paths, meaning, place)
+        found = paths.found_on(place)
+        record = SearchRecord.model_validate_json(found.read_bytes()) if found.is_file() else None
+        field.append(Contender(challenger, answers_of(challenger, meaning, holdout), stretch, record))
+    return field
+
+
+def _choose(
+    config: TrainConfig, prepared: Prepared, holdout: pl.DataFrame, field: list[Contender]
+) -> tuple[Contender, NDArray[np.bool_], list[Candidate]]:
+    """The challenger, the rows of the holdout that are left to judge it, and what was chosen among."""
+    meaning = prepared.rows_schema
+    if len(field) == 1 or meaning.timestamp is None:
+        return field[0], np.ones(holdout.height, dtype=bool), []
+    older = older_half(holdout, meaning.timestamp)
+    metric, rows = config.training.evaluation.gates[0].metric, holdout.filter(pl.Series(older))
+    chosen, candidates = pick(field, [choosing_score(meaning, rows, at(each.answers, older), metric) for each in field])
+    return chosen, ~older, candidates
+
+
+def _judged_by(prepared: Prepared, judging: pl.DataFrame) -> Prepared:
+    first, last = reading.span(judging, prepared.rows_schema.timestamp)
+    return prepared.model_copy(update={"holdout_rows": judging.height, "holdout_start": first, "holdout_end": last})
+
+
 def _refit(
-    config: TrainConfig,
-    prepared: Prepared,
-    fitted: Challenger,
-    train: pl.DataFrame,
-    holdout: pl.DataFrame,
-    answers: Predictions,
-    verdict: Verdict,
+    config: TrainConfig, prepared: Prepared, chosen: Contender, paths: Paths, holdout: pl.DataFrame, verdict: Verdict
 ) -> Shipment:
     """The model to ship and the rows it knows: by default the holdout too, which has done its work."""
-    record = verdict.record(config, prepared)
-    meaning = prepared.rows_schema
-    if config.training.own or config.training.evaluation.refit == "None" or meaning.timestamp is None:
-        return Shipment(config, prepared, fitted, train, holdout, answers, record)
-    rows = pl.concat([train, holdout.select(train.columns)], how="vertical_relaxed")
+    record, meaning = verdict.record(config, prepared), prepared.rows_schema
+    train = learned(pl.read_parquet(paths.train), meaning, chosen.stretch)
+    shipment = Shipment(config, prepared, chosen.challenger, train, holdout, chosen.answers, record, chosen.found, chosen.stretch)
+    # A holdout of its own stays unseen.
+    if (
+        config.training.own
+        or config.training.evaluation.refit == "None"
+        or meaning.timestamp is None
+        or prepared.frozen is not None
+    ):
+        return shipment
+    later = [pl.read_parquet(paths.gap), holdout.select(train.columns)]
+    rows = learned(pl.concat([train, *later], how="vertical_relaxed"), meaning, chosen.stretch)
     if meaning.task is not Task.REGRESSION:
         # What was judged knew these classes; a new class is learned when a training has seen it and was judged with it.
         rows = rows.filter(pl.col(meaning.target).is_in(meaning.classes))
-    shipped = Challenger.of(fit(config, meaning, rows), meaning)
-    shift = _shift(answers, answers_of(shipped, meaning, holdout))
+    shipped = Challenger.of(fit(config, meaning, rows, chosen.found.params if chosen.found else {}), meaning)
+    shift = _shift(chosen.answers, answers_of(shipped, meaning, holdout))
     log.info("refitted on %d rows; predictions on the holdout moved by %.4f on average", rows.height, shift.mean())
     update = {"refit": "WholeWindow", "refit_shift_max": float(shift.max()), "refit_shift_mean": float(shift.mean())}
-    return Shipment(config, prepared, shipped, rows, holdout, answers, record.model_copy(update=update))
+    return replace(shipment, challenger=shipped, rows=rows, record=record.model_copy(update=update))
 
 
 def _shift(before: Predictions, after: Predictions) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ from typing import Final
 import polars as pl
 from polars.exceptions import PolarsError
 
-from stationkeeper.api.base import parse_duration
 from stationkeeper.api.training import Data
 from stationkeeper.workloads.training.ending import invalid
 
@@ -121,7 +120,7 @@ def read_window(paths: Sequence[Path], data: Data, wanted: Collection[str], end:
     Raises:
         AttemptEnded: InvalidData when a file cannot be read, or two files contradict each other.
     """
-    start = end - parse_duration(data.window) if end and data.window else None
+    start = end - data.reach if end and data.reach else None
     frames, rows = [], 0
     for number, path in enumerate(paths, 1):
         frame = _within(read_file(path, data, wanted), data.timestamp, start, end)

@@ -22,6 +22,7 @@ from stationkeeper.api.manifest import (
     DataRecord,
     EvaluationRecord,
     Manifest,
+    SearchRecord,
 )
 from stationkeeper.api.training import Training
 from stationkeeper.workloads.artifacts.columns import ModelInput
@@ -36,7 +37,8 @@ from stationkeeper.workloads.training.convert import PROBABILITY_TOLERANCE, conv
 from stationkeeper.workloads.training.estimation import Estimation
 from stationkeeper.workloads.training.evaluate import answers_for, at, known_rows
 from stationkeeper.workloads.training.fit import storable
-from stationkeeper.workloads.training.handover import Prepared, Schema
+from stationkeeper.workloads.training.handover import Prepared, Schema, Stretch
+from stationkeeper.workloads.training.search import with_params
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class Shipment:
     holdout: pl.DataFrame
     judged: Predictions  # of the model that the gates judged, on the holdout
     record: EvaluationRecord
+    found: SearchRecord | None = None
+    stretch: Stretch | None = None  # that was chosen, of several
 
     @property
     def meaning(self) -> Schema:
@@ -66,8 +70,22 @@ class Shipment:
         return estimators.seed_of(self.config.model.uid, self.config.episode, self.config.attempt)
 
 
-def contents(shipment: Shipment) -> tuple[dict[str, bytes], str]:
-    """Every file of the revision, and the format that the runtime loads."""
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The files of a revision, the format that the runtime loads, and the model as it is loaded from that file."""
+
+    files: dict[str, bytes]
+    form: str
+    predictor: Predictor
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that serves."""
+        return len(self.files[FILE_ONNX if self.form == "onnx" else FILE_SKOPS])
+
+
+def contents(shipment: Shipment) -> Contents:
+    """Everything that is stored of a revision but its manifest."""
     meaning, rows, holdout = shipment.meaning, shipment.rows, shipment.holdout
     files, form, predictor = _model(shipment)
     draft = describe(shipment, form, {})
@@ -81,7 +99,7 @@ def contents(shipment: Shipment) -> tuple[dict[str, bytes], str]:
     ).encode()
     files[FILE_PCA] = fit_components(rows, meaning.features, timestamps=_times(rows, meaning), seed=shipment.seed).encode()
     files[FILE_ESTIMATION] = _estimation(shipment, draft).encode()
-    return files, form
+    return Contents(files, form, predictor)
 
 
 def _model(shipment: Shipment) -> tuple[dict[str, bytes], str, Predictor]:
@@ -143,7 +161,8 @@ def describe(shipment: Shipment, form: str, importance: dict[str, float]) -> Man
             "evidence": config.evidence,
             "template_digest": config.template_digest,
             "trained_at": datetime.now(UTC).replace(microsecond=0),
-            **_learner(config.training),
+            **_learner(config.training, shipment.found),
+            "search": shipment.found,
             "seed": shipment.seed,
             "task": meaning.task,
             "features": meaning.features,
@@ -162,19 +181,19 @@ def describe(shipment: Shipment, form: str, importance: dict[str, float]) -> Man
     )
 
 
-def _learner(training: Training) -> dict[str, Any]:
+def _learner(training: Training, found: SearchRecord | None) -> dict[str, Any]:
     """What was fitted: a class of scikit-learn, or whatever is in a team's own image."""
     if training.container:
         return {"estimator": f"container {training.container.image}", "params": {}}
     if training.workload:
         return {"estimator": f"workload {training.workload.template}", "params": dict(training.workload.parameters)}
     assert training.estimator is not None
-    return {"estimator": training.estimator.class_, "params": training.estimator.params}
+    fitted = with_params(training.estimator, found.params if found else {})
+    return {"estimator": fitted.class_, "params": fitted.params}
 
 
 def _learned(shipment: Shipment) -> DataRecord:
-    data = shipment.prepared.data
-    if shipment.record.refit == "None":
-        return data
     start, through = reading.span(shipment.rows, shipment.meaning.timestamp)
-    return data.model_copy(update={"rows": shipment.rows.height, "start": start, "through": through})
+    window = shipment.stretch.window if shipment.stretch else None
+    update = {"rows": shipment.rows.height, "start": start, "through": through, "window": window}
+    return shipment.prepared.data.model_copy(update=update)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.training import Holdout
 from stationkeeper.workloads.training.ending import invalid
 
 MIN_TRAIN: Final = 50
@@ -21,51 +23,88 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def split(
     frame: pl.DataFrame,
     timestamp: str | None,
-    fraction: float,
+    rule: Holdout,
     salt: str,
     hashed: Sequence[str],
     champion_through: datetime | None = None,
+    since: datetime | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Training rows and holdout.
+    """Training rows and holdout; rows in the gap between them, if there is to be one, are in neither.
 
     Parameters:
         frame: labelled rows of the window.
         timestamp: column of time; None splits by a hash.
-        fraction: of the rows, for the holdout.
+        rule: how much is held out.
         salt: the Model's UID.
         hashed: columns that decide where there is no timestamp.
         champion_through: time of the newest row that the champion learned from. The holdout takes at most half of those
             after it: a challenger that learned none of them would be judged as if it knew less than the champion, and
             the gate would refuse what the refit is about to cure.
+        since: start of the shortest window, where challengers are trained on several: the holdout is the newest part of that
+            one, so that it judges all of them.
 
     Raises:
         AttemptEnded: InvalidData with TooFewRows.
     """
     train, holdout = (
-        _by_time(frame, timestamp, fraction, champion_through) if timestamp else _by_hash(frame, fraction, salt, hashed)
+        _by_time(frame, timestamp, rule, champion_through, since) if timestamp else _by_hash(frame, rule.fraction, salt, hashed)
     )
+    check_enough(train, holdout)
+    return train, holdout
+
+
+def check_enough(train: pl.DataFrame, holdout: pl.DataFrame) -> None:
+    """Refuse to learn or to judge by a handful of rows.
+
+    Raises:
+        AttemptEnded: InvalidData with TooFewRows.
+    """
     if train.height < MIN_TRAIN or holdout.height < MIN_HOLDOUT:
         raise invalid(
             "TooFewRows",
             f"{train.height} rows to train on and {holdout.height} to judge with; at least {MIN_TRAIN} and {MIN_HOLDOUT} are "
             "needed: widen data.window, or wait for more",
         )
-    return train, holdout
 
 
 def _by_time(
-    frame: pl.DataFrame, timestamp: str, fraction: float, champion_through: datetime | None
+    frame: pl.DataFrame, timestamp: str, rule: Holdout, champion_through: datetime | None, since: datetime | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Cut at a moment, so that rows of equal time stay together; they go to the holdout."""
-    if frame.is_empty():
-        return frame, frame
-    cut = min(ceil(frame.height * (1 - fraction)), frame.height - 1)
+    time = pl.col(timestamp)
+    times = (frame if since is None else frame.filter(time > since))[timestamp].sort()
+    if times.is_empty():
+        return frame, frame.clear()
+    cut = _cut(times, rule)
     if champion_through is not None:
-        new = frame.filter(pl.col(timestamp) > champion_through).height
-        cut = max(cut, frame.height - max(new // 2, _JUDGES))
-    moment = frame[timestamp].sort()[cut]
+        new = int((times > champion_through).sum())
+        cut = max(cut, len(times) - max(new // 2, _JUDGES))
+    moment = times[cut]
     assert isinstance(moment, datetime)
-    return frame.filter(pl.col(timestamp) < moment), frame.filter(pl.col(timestamp) >= moment)
+    return frame.filter(time < moment - (parse_duration(rule.gap) if rule.gap else timedelta())), frame.filter(time >= moment)
+
+
+def _cut(times: pl.Series, rule: Holdout) -> int:
+    """The place of the first row that judges among the sorted times."""
+    if rule.period is None:
+        return min(ceil(len(times) * (1 - rule.fraction)), len(times) - 1)
+    newest = times[-1]
+    assert isinstance(newest, datetime)
+    return int((times <= newest - parse_duration(rule.period)).sum())
+
+
+def gap_between(frame: pl.DataFrame, timestamp: str | None, train: pl.DataFrame, holdout: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the gap."""
+    if timestamp is None or train.height + holdout.height == frame.height:
+        return frame.clear()
+    time = pl.col(timestamp)
+    return frame.filter((time > train[timestamp].max()) & (time < holdout[timestamp].min()))
+
+
+def without(frame: pl.DataFrame, frozen: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Rows that are not among those of a holdout of its own."""
+    same = [frozen[name].cast(frame[name].dtype, strict=False) for name in columns]
+    return frame.join(pl.DataFrame(same).unique(), on=list(columns), how="anti", nulls_equal=True, maintain_order="left")
 
 
 def _by_hash(frame: pl.DataFrame, fraction: float, salt: str, hashed: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

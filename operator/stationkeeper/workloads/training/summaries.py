@@ -1,10 +1,11 @@
 """What is reported of a challenger that was judged: refused, or published."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.manifest import Manifest, Score
+from stationkeeper.api.manifest import Candidate, GateResult, Manifest, Score
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
@@ -16,7 +17,8 @@ from stationkeeper.workloads.training.handover import Prepared
 def refused(config: TrainConfig, prepared: Prepared, verdict: Verdict) -> TrainingSummary:
     """The summary of a challenger that did not pass."""
     base = _base(config, TrainingOutcome.REFUSED, verdict.decision.reason, verdict.decision.message)
-    data = {"data_digest": prepared.data.digest, "data_through": prepared.data.through}
+    base["message"] = _cut(base["message"] + _chosen("; the challenger knew the last", verdict.candidates))
+    data = {"data_digest": prepared.data.digest, "data_through": prepared.data.through, "resolves": _resolves(verdict.gates)}
     scores = {"metrics": _values(verdict.metrics), "champion_metrics": _values(verdict.champion_metrics)}
     return TrainingSummary.model_validate(base | data | scores)
 
@@ -27,8 +29,11 @@ def published(config: TrainConfig, store: Store, manifest: Manifest, digest: str
     scores, champion = _values(judged.metrics), _values(judged.champion_metrics)
     name, value = next(iter(scores.items()), ("score", float("nan")))
     against = f", revision {judged.champion_number}: {champion[name]:.4f}" if name in champion else ""
-    learned = f"learned {manifest.data.rows} rows"
-    message = f"{learned}; {name} {value:.4f} on {judged.holdout_rows} later rows{against}"
+    learned = f"learned {manifest.data.rows} rows{_chosen(' of the last', judged.candidates)}"
+    rows = "rows of the holdout" if judged.frozen else "later rows"
+    resolved = _resolves(judged.gates)
+    told = "" if resolved is None else f"; a drop of {resolved:.4f} or more would have been seen"
+    message = f"{learned}; {name} {value:.4f} on {judged.holdout_rows} {rows}{against}{told}"
     return TrainingSummary.model_validate(
         _base(config, TrainingOutcome.PUBLISHED, "Published", message)
         | {
@@ -39,8 +44,28 @@ def published(config: TrainConfig, store: Store, manifest: Manifest, digest: str
             "data_through": manifest.data.through,
             "metrics": scores,
             "champion_metrics": champion,
+            "window": manifest.data.window,
+            "resolves": resolved,
         }
     )
+
+
+def _chosen(words: str, candidates: Sequence[Candidate]) -> str:
+    """Which window won, and what the others scored."""
+    if not candidates:
+        return ""
+    won = next(candidate for candidate in candidates if candidate.chosen)
+    scores = ", ".join(f"{c.window} {'-' if c.score is None else format(c.score, '.4f')}" for c in candidates)
+    return f"{words} {won.window} (chosen on the older half of the holdout: {scores})"
+
+
+def _resolves(gates: Sequence[GateResult]) -> float | None:
+    """The smallest drop that the holdout can tell from none, of the first gate that compares."""
+    return next((gate.resolves for gate in gates if gate.bound == "maxDrop" and gate.resolves is not None), None)
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= 1000 else message[:997] + "..."
 
 
 def _base(config: TrainConfig, outcome: TrainingOutcome, reason: str, message: str) -> dict[str, Any]:
@@ -49,7 +74,7 @@ def _base(config: TrainConfig, outcome: TrainingOutcome, reason: str, message: s
         "attempt": config.attempt,
         "outcome": outcome,
         "reason": reason,
-        "message": message if len(message) <= 1000 else message[:997] + "...",
+        "message": _cut(message),
         "finished_at": datetime.now(UTC).replace(microsecond=0),
         "champion_digest": config.champion.digest if config.champion else None,
         "champion_number": config.champion.number if config.champion else None,

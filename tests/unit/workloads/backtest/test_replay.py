@@ -219,5 +219,8 @@ def test_a_course_counts_what_was_trained_after_the_first_model() -> None:
 def test_windows_of_little_traffic_grow_as_they_do_in_a_check(tmp_path: Path) -> None:
     scene = Scene(tmp_path, rows(per_day=10))
     (course,) = scene.play(minSamples=250, maxWindow="30d")
-    assert [w.verdict for w in course.windows] == [*["InsufficientData", "InsufficientData", "Passed"] * 2, *["InsufficientData"] * 2]
+    assert [w.verdict for w in course.windows] == [
+        *["InsufficientData", "InsufficientData", "Passed"] * 2,
+        *["InsufficientData"] * 2,
+    ]
     assert course.windows[0].message == "100 rows so far: the window grows"

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from stationkeeper.api.manifest import Column, ColumnKind
+from stationkeeper.api.training import Holdout
 from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreUnavailable
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.jobs._run import failure, run
@@ -18,6 +19,7 @@ from stationkeeper.workloads.training.reading import utc
 from stationkeeper.workloads.training.split import row_hashes, split
 
 T0 = datetime(2013, 1, 1, tzinfo=UTC)
+RULE = Holdout(fraction=0.2)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_times(text: str, time: datetime) -> None:
 
 def test_rows_of_one_moment_stay_together() -> None:
     frame = pl.DataFrame({"t": [T0 + timedelta(hours=i // 50) for i in range(400)], "x": range(400)})
-    train, holdout = split(frame, "t", 0.2, "uid", ["x"])
+    train, holdout = split(frame, "t", RULE, "uid", ["x"])
     assert (train.height, holdout.height) == (300, 100)
     assert train["t"].max() < holdout["t"].min()  # type: ignore[operator]
 
@@ -48,24 +50,24 @@ def test_rows_of_one_moment_stay_together() -> None:
 def test_the_holdout_leaves_the_challenger_half_of_what_its_champion_has_not_seen(learned: int | None, held: int) -> None:
     frame = pl.DataFrame({"t": [T0 + timedelta(minutes=i) for i in range(3000)], "x": range(3000)})
     through = None if learned is None else T0 + timedelta(minutes=learned - 1)
-    train, holdout = split(frame, "t", 0.2, "uid", ["x"], through)
+    train, holdout = split(frame, "t", RULE, "uid", ["x"], through)
     assert (train.height, holdout.height) == (3000 - held, held)
 
 
 def test_few_rows_are_split_by_the_fraction_whatever_the_champion_knows() -> None:
     frame = pl.DataFrame({"t": [T0 + timedelta(minutes=i) for i in range(400)], "x": range(400)})
-    assert split(frame, "t", 0.2, "uid", ["x"], T0 + timedelta(minutes=390))[1].height == 80
+    assert split(frame, "t", RULE, "uid", ["x"], T0 + timedelta(minutes=390))[1].height == 80
 
 
 def test_without_time_a_row_falls_on_the_same_side_in_every_training() -> None:
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": rng.normal(size=2000), "c": [["a", "b", None][i] for i in rng.integers(0, 3, 2000)]})
-    held = set(split(frame, None, 0.2, "uid", ["x", "c"])[1]["x"].to_list())
+    held = set(split(frame, None, RULE, "uid", ["x", "c"])[1]["x"].to_list())
     later = pl.concat([frame[1000:], frame.with_columns(x=pl.col("x") + 9), frame[:1000]])
-    again = set(split(later, None, 0.2, "uid", ["x", "c"])[1]["x"].to_list())
+    again = set(split(later, None, RULE, "uid", ["x", "c"])[1]["x"].to_list())
     assert held == again & set(frame["x"].to_list())
     assert 330 < len(held) < 470
-    assert held != set(split(frame, None, 0.2, "another", ["x", "c"])[1]["x"].to_list())
+    assert held != set(split(frame, None, RULE, "another", ["x", "c"])[1]["x"].to_list())
 
 
 def test_row_hashes_never_change() -> None:
@@ -80,7 +82,7 @@ HASHES = [0.6842815471611818, 0.9822420606752995]
 def test_too_few_rows() -> None:
     frame = pl.DataFrame({"t": [T0] * 500, "x": range(500)})
     with pytest.raises(AttemptEnded, match="0 rows to train on and 500 to judge with"):
-        split(frame, "t", 0.2, "uid", ["x"])
+        split(frame, "t", RULE, "uid", ["x"])
 
 
 def probabilities(*positive: float) -> Predictions:
