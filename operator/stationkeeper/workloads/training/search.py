@@ -116,7 +116,7 @@ def _record(search: Search, metric: str, results: Mapping[str, Any], deadline: f
     last = np.asarray(results.get("iter", np.zeros(len(scores))))
     judged = np.flatnonzero(np.isfinite(scores) & (last == last[np.isfinite(scores)].max(initial=0)))
     if not len(judged):
-        raise _nothing(search, deadline, f"no fold has a {metric}")
+        raise _nothing(search, deadline, f"some fold has no {metric}; fewer search.folds are larger ones")
     best = judged[np.argmax(scores[judged])]
     params = {name.removeprefix(_PREFIX): value for name, value in results["params"][best].items()}
     tried = len({repr(params) for params, score in zip(results["params"], scores, strict=True) if np.isfinite(score)})
@@ -145,7 +145,9 @@ def _searcher(search: Search, tried: Pipeline, seed: int, folds: Any, scorer: "_
         return GridSearchCV(tried, values, **common)
     if search.strategy == "Random":
         return RandomizedSearchCV(tried, values, n_iter=trials, random_state=seed, **common)
-    return HalvingRandomSearchCV(tried, values, n_candidates=trials, factor=_FACTOR, random_state=seed, **common)
+    # The last round is to have all rows: the first begins with as many as that leaves it, not with the few that can be split.
+    common |= {"min_resources": "exhaust", "factor": _FACTOR}
+    return HalvingRandomSearchCV(tried, values, n_candidates=trials, random_state=seed, **common)
 
 
 def _folds(search: Search, meaning: Schema, seed: int) -> Any:
@@ -187,8 +189,8 @@ class _Scorer:
         self._metric = metric
 
     def __call__(self, fitted: Pipeline, rows: pl.DataFrame, target: NDArray[Any]) -> float:
-        answers = self._answers(fitted, rows, target)
-        return answers.score(self._metric, answers.rows)
+        # As resamples are scored: a fold may lack a class too.
+        return self._answers(fitted, rows, target).resampled(self._metric, np.ones(len(target), dtype=np.int64))
 
     def _answers(self, fitted: Pipeline, rows: pl.DataFrame, target: NDArray[Any]) -> Answers:
         if self._meaning.task is Task.REGRESSION:
