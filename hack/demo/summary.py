@@ -72,7 +72,8 @@ def quality(client: Any, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 def build(client: Any, frame: pl.DataFrame, revisions: list[dict[str, Any]], traffic: dict[str, Any]) -> dict[str, Any]:
     """The summary as data."""
-    records = sorted((revision["spec"] for revision in revisions), key=lambda spec: spec["number"])
+    published = [revision["spec"] for revision in revisions if revision["spec"].get("outcome") != "Rejected"]
+    records = sorted(published, key=lambda spec: spec["number"])
     first, last = records[0], records[-1]
     rows = later_rows(frame, datetime.fromisoformat(last["dataThrough"]))
     before, after = scores(client, first["digest"], rows), scores(client, last["digest"], rows)

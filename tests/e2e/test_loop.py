@@ -108,7 +108,9 @@ def test_a_worse_challenger_is_refused_and_the_stable_revision_goes_on(summary, 
     status = wait_for(kube, "the challenger is refused", refused, 240)["status"]
     assert status["serving"]["number"] == 2
     assert condition({"status": status}, "Ready")["status"] == "True"
-    assert len(kube.list("modelrevisions", NAMESPACE)) == 2
+    records = [r["spec"] for r in kube.list("modelrevisions", NAMESPACE)]
+    assert [r["number"] for r in records if r["outcome"] == "Published"] == [1, 2]
+    assert status["lastTraining"]["revision"] in [r["number"] for r in records if r["outcome"] == "Rejected"]
     events = kube.kubectl("-n", NAMESPACE, "get", "events", "--field-selector", "reason=TrainingRefused", "-o", "name")
     assert events.strip()
 

@@ -109,6 +109,7 @@ class World:
         writes: list[tuple[str, Any]] = [("apply", obj) for obj in plan.apply] + [("delete", ref) for ref in plan.delete]
         if plan.status is not None:
             writes.insert(0 if plan.status_first else len(writes), ("status", plan.status))
+        writes = [("apply", record) for record in plan.records] + writes
         done = writes if crash_after is None else writes[:crash_after]
         for verb, what in done:
             getattr(self, f"_{verb}")(what)
@@ -210,6 +211,8 @@ class World:
         """The pod of the training Job ends with this summary."""
         job = self.training_job()
         episode = self.model["status"]["episode"]
+        if outcome == TrainingOutcome.REFUSED:
+            fields = {"data_digest": digest("data"), "metrics": {"roc_auc": 0.6}, **fields}
         summary = TrainingSummary(
             episode=episode["id"],
             attempt=episode["attempt"],
@@ -344,6 +347,12 @@ class World:
     def condition(self, type_: str) -> Object:
         conditions: list[Object] = self.model["status"]["conditions"]
         return next(c for c in conditions if c["type"] == type_)
+
+    def pods_message(self, container: str) -> str:
+        """What the newest pod with this container said when it ended."""
+        pods = [o for (kind, _), o in self.objects.items() if kind == "Pod"]
+        found = [s for pod in pods for s in pod["status"].get("containerStatuses") or [] if s["name"] == container]
+        return str(found[-1]["state"]["terminated"]["message"])
 
     def serve_first(self) -> None:
         """Up to revision 1 serving."""

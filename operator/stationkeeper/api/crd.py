@@ -119,10 +119,13 @@ KINDS = (
         columns=(
             Column("Model", ".spec.modelName"),
             Column("Number", ".spec.number", "integer"),
+            Column("Outcome", ".spec.outcome", description="Published, or Rejected by the gates."),
             Column("Cause", ".spec.cause"),
+            Column("Reason", ".spec.reason", description="Why it was judged so."),
             Column("Data through", ".spec.dataThrough"),
             Column("Digest", ".spec.digest", priority=1),
             Column("Evidence", ".spec.evidence", priority=1),
+            Column("Why", ".spec.message", priority=1),
             _AGE,
         ),
     ),

@@ -83,7 +83,9 @@ class LastTraining(Tolerant):
     message: Annotated[str, Field(max_length=1024, description="Why, for people.")]
     finished_at: Annotated[Time, Field(description="When it ended.")]
     template_digest: Annotated[Digest, Field(description="Digest of the training intent that was trained.")]
-    revision: Annotated[int | None, Field(description="Number of the revision that it published.")] = None
+    revision: Annotated[
+        int | None, Field(description="Number of the revision that it published, or of the challenger that was refused.")
+    ] = None
 
 
 class Verdict(StrEnum):

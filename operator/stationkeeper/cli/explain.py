@@ -77,6 +77,8 @@ def _training(model: Object, status: Object, now: datetime) -> Iterator[str]:
     last = status.get("lastTraining")
     if last:
         yield f"The last training, for {last['cause']}, ended {_in(last['finishedAt'], now)} as {last['outcome']}: {last['message']}."
+        if last["outcome"] == "Refused" and last.get("revision"):
+            yield f"Its challenger is kept on record as revision {last['revision']}, Rejected ({last['reason']}): it never serves."
     schedule = model["spec"]["training"].get("schedule")
     if schedule:
         yield f"It is trained by schedule too: {schedule} (UTC)."

@@ -95,19 +95,21 @@ def status(context: typer.Context, model: Name, output: Output = "table") -> Non
 
 @app.command()
 def revisions(context: typer.Context, model: Name, output: Output = "table") -> None:
-    """List the revisions of a model: why each was trained and how good it was."""
+    """List the revisions of a model: why each was trained, how good it was, and which the gates refused."""
     found = Cluster(*context.obj).revisions(model)
     if output == "json":
         print(json.dumps([revision["spec"] for revision in found], indent=2))
         return
     table = Table(box=None)
-    for heading in ("NUMBER", "CAUSE", "TRAINED", "DATA THROUGH", "DIGEST", "METRICS"):
+    for heading in ("NUMBER", "OUTCOME", "CAUSE", "TRAINED", "DATA THROUGH", "DIGEST", "METRICS"):
         table.add_column(heading)
     for revision in found:
         spec: dict[str, Any] = revision["spec"]
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in (spec.get("metrics") or {}).items())
+        outcome = spec.get("outcome", "Published") + (f" ({spec['reason']})" if spec.get("reason") else "")
         row = (
             str(spec["number"]),
+            outcome,
             spec["cause"],
             spec["trainedAt"][:16],
             (spec.get("dataThrough") or "-")[:16],

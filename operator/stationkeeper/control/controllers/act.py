@@ -43,11 +43,12 @@ class Actor:
             ApiError: when a request failed.
             StaleError: when the store was behind.
         """
+        recorded = [await self._apply(key, obj, record) for record in plan.records if not self._in_sync(record)]
         changed = [child for child in plan.apply if not self._in_sync(child)]
         wrote = plan.status_first and await self._write_status(key, obj, plan)
         if not wrote:  # else its precondition has answered this
             await self._check_fresh(obj, changed, plan.delete)
-        moved = [await self._apply(key, obj, child) for child in changed]
+        moved = recorded + [await self._apply(key, obj, child) for child in changed]
         for ref in plan.delete:  # evidence may go with them: the status that rests on it is written now
             await self._delete(key, ref)
         if wrote or (any(moved) and not plan.delete and not last):

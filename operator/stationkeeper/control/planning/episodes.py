@@ -40,6 +40,7 @@ class Training:
     run: bool = False  # the Job of episode.attempt is wanted
     delete: tuple[Ref, ...] = ()
     published: TrainingSummary | None = None  # a record must be made of it
+    refused: tuple[Episode, TrainingSummary] | None = None  # and of this: what the gates refused, and the attempt that made it
     running: bool = False
     workload: bool = False  # what trains across machines is to be created beside the Job
     look_again: float | None = None  # seconds
@@ -74,8 +75,14 @@ def plan_training(observed: Observed, situation: Situation) -> Training:
 
 def replace_status(situation: Situation, training: Training) -> Situation:
     """The situation after what was just learned, so that guards see the outcome that this very pass read."""
+    used = training.last.revision if training.last and training.last.revision else 0
     status = situation.status.model_copy(
-        update={"episode": training.episode, "last_training": training.last, "trainings": list(training.starts)}
+        update={
+            "episode": training.episode,
+            "last_training": training.last,
+            "trainings": list(training.starts),
+            "latest_revision": max(situation.status.latest_revision, used),
+        }
     )
     return replace(situation, status=status)
 
@@ -168,13 +175,26 @@ def _conclude(situation: Situation, training: Training, summary: TrainingSummary
         message=summary.message,
         finished_at=summary.finished_at,
         template_digest=episode.template_digest,
-        revision=summary.revision if summary.outcome == TrainingOutcome.PUBLISHED else None,
+        revision=_number(episode, summary),
     )
     published = summary if summary.outcome == TrainingOutcome.PUBLISHED else None
+    refused = (episode, summary) if summary.outcome == TrainingOutcome.REFUSED else None
     starts = training.starts
     if summary.outcome == TrainingOutcome.WAITING_FOR_LABELS and starts:
         starts = starts[:-1]  # nothing was trained
-    return replace(training, episode=_after(situation, episode, summary), last=last, published=published, starts=starts)
+    after = _after(situation, episode, summary)
+    return replace(training, episode=after, last=last, published=published, refused=refused, starts=starts)
+
+
+def _number(episode: Episode, summary: TrainingSummary) -> int | None:
+    """The number that the attempt has used up: of what it published, or of the challenger that was refused."""
+    match summary.outcome:
+        case TrainingOutcome.PUBLISHED:
+            return summary.revision
+        case TrainingOutcome.REFUSED:
+            return episode.revision
+        case _:
+            return None
 
 
 def _after(situation: Situation, episode: Episode, summary: TrainingSummary) -> Episode:
@@ -188,7 +208,8 @@ def _after(situation: Situation, episode: Episode, summary: TrainingSummary) -> 
             at = now + growing(max(cooldown, _FAILURE_BACKOFF), refusals, timedelta(days=7))
             if episode.onset is not None:
                 at = max(at, now + (now - episode.onset))  # as many new rows again: the same ones would be judged the same
-            return episode.model_copy(update={"refusals": refusals, "failures": 0, "next_attempt_at": at})
+            number = episode.revision + 1  # the challenger's own stays with its record
+            return episode.model_copy(update={"refusals": refusals, "failures": 0, "next_attempt_at": at, "revision": number})
         case TrainingOutcome.WAITING_FOR_LABELS:
             waits = episode.waits + 1
             at = now + growing(_LABELS_BACKOFF, waits, _LABELS_BACKOFF_MAX)

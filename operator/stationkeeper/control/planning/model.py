@@ -19,7 +19,7 @@ from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, RetiredRef
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.control.planning import afterlife, conditions, cron, evidence, probation
+from stationkeeper.control.planning import afterlife, conditions, cron, evidence, history, probation
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
@@ -29,7 +29,7 @@ from stationkeeper.control.planning.intent import training_digest
 from stationkeeper.control.planning.memory import remember
 from stationkeeper.control.planning.milestones import milestones, unknown_receivers
 from stationkeeper.control.planning.notices import outbox
-from stationkeeper.control.planning.observed import policies, records
+from stationkeeper.control.planning.observed import policies, records, rejected
 from stationkeeper.control.planning.rollout import Rollout, plan_rollout
 from stationkeeper.control.planning.skew import origin_of
 from stationkeeper.control.planning.types import Event, Object, Observed, Plan, Ref, Settings
@@ -141,6 +141,7 @@ class _Planner:
         self.template = template
         self.image = Image(settings.workloads_image, settings.image_pull_policy)
         self.records = records(observed, owner)
+        self.rejected = rejected(observed, owner)
         self.policies = policies(observed, owner)
         self.retired: RetiredRef | None = status.retired
 
@@ -228,10 +229,7 @@ class _Planner:
     def _compose(
         self, rollout: Rollout, training: Training, checks: list[CheckStatus], facts: conditions.Facts, situation: Situation
     ) -> Plan:
-        apply: list[Object] = []
-        if training.published:
-            apply.append(model_revision(self.owner, self._record(training.published, training)))
-        apply += rollout.apply
+        apply: list[Object] = list(rollout.apply)
         if rollout.serving and rollout.serving.since:
             apply += [self._cronjob(policy, rollout) for policy in self.policies]
         if training.run and training.episode:
@@ -249,6 +247,7 @@ class _Planner:
         return Plan(
             status=after.wire(),
             status_first=started or self._decided(rollout),
+            records=self._new_records(training),
             apply=tuple(apply),
             delete=(*rollout.delete, *training.delete, *self._stale_cronjobs(rollout), *self._old_records(rollout)),
             events=events,
@@ -260,6 +259,13 @@ class _Planner:
         before = self.status.candidate.step if self.status.candidate else None
         step = rollout.candidate.step if rollout.candidate else None
         return (step is not None and step != before) or list(rollout.quarantine) != self.status.quarantine
+
+    def _new_records(self, training: Training) -> tuple[Object, ...]:
+        """Of the training that has just ended."""
+        found = [self._record(training.published, training)] if training.published else []
+        if training.refused and (refused := history.rejected(self.owner, *training.refused)):
+            found.append(refused)
+        return tuple(model_revision(self.owner, record) for record in found)
 
     def _record(self, summary: TrainingSummary, training: Training) -> ModelRevisionSpec:
         episode = training.episode
@@ -343,11 +349,11 @@ class _Planner:
         return [Ref.to(job) for job in ours if rollout.serving is None or job["metadata"]["name"] not in wanted]
 
     def _old_records(self, rollout: Rollout) -> list[Ref]:
-        """Records beyond the history limit; never one that serves or comes up."""
+        """Records beyond the history limit; never one that serves or comes up. Refusals do not push out what was published."""
         live = {ref.number for ref in (rollout.serving, rollout.candidate) if ref} | {self.owner.spec.revision}
-        numbers = sorted((record.number for record in self.records), reverse=True)
-        old = set(numbers[self.owner.spec.revision_history_limit :]) - live
-        return [Ref.to(r) for r in self.observed.revisions if (r.get("spec") or {}).get("number") in old]
+        limit = self.owner.spec.revision_history_limit
+        old = history.beyond(self.records, limit, live) | history.beyond(self.rejected, limit)
+        return [Ref.to(r) for r in self.observed.revisions if (r.get("spec") or {}).get("digest") in old]
 
     def _after(
         self,
@@ -363,8 +369,8 @@ class _Planner:
             selector = (
                 f"{LABEL_MODEL}={owner.name},{LABEL_COMPONENT}={COMPONENT_SERVING},{LABEL_REVISION}={rollout.serving.number}"
             )
-        numbers = [record.number for record in self.records]
-        published = training.published.revision if training.published and training.published.revision else 0
+        numbers = [record.number for record in (*self.records, *self.rejected)]
+        used = training.last.revision if training.last and training.last.revision else 0
         return ModelStatus(
             observed_generation=self._generation(),
             conditions=settled,
@@ -375,7 +381,7 @@ class _Planner:
             replicas=rollout.replicas,
             ready_replicas=rollout.ready_replicas,
             selector=selector,
-            latest_revision=max([self.status.latest_revision, published, *numbers]),
+            latest_revision=max([self.status.latest_revision, used, *numbers]),
             episode=training.episode,
             waiting=training.waiting,
             last_training=training.last,

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.revision import ModelRevisionSpec, RevisionOutcome
 from stationkeeper.control.planning import cron, evidence
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.intent import judgement_digest
@@ -14,6 +14,16 @@ from stationkeeper.control.resources.common import Owner
 
 
 def records(observed: Observed, owner: Owner) -> list[ModelRevisionSpec]:
+    """The records of what was published, by number: what may serve."""
+    return [record for record in _records(observed, owner) if record.outcome == RevisionOutcome.PUBLISHED]
+
+
+def rejected(observed: Observed, owner: Owner) -> list[ModelRevisionSpec]:
+    """The records of challengers that the gates refused, by number."""
+    return [record for record in _records(observed, owner) if record.outcome == RevisionOutcome.REJECTED]
+
+
+def _records(observed: Observed, owner: Owner) -> list[ModelRevisionSpec]:
     """The model's records, by number. One that cannot be read (another version wrote it) is left out."""
     found = []
     for revision in observed.revisions:

@@ -17,6 +17,7 @@ from stationkeeper.control.planning import canary, evidence, probation
 from stationkeeper.control.planning.candidacy import Candidacy, Progress, RolloutState
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.fleet import Fleet, number, serving_number
+from stationkeeper.control.planning.observed import rejected
 from stationkeeper.control.planning.target import Target, choose, people_quarantine
 from stationkeeper.control.planning.types import Object, Observed, Ref, Settings
 from stationkeeper.control.resources import names
@@ -77,7 +78,7 @@ class _Planner:
         annotations = observed.model["metadata"].get("annotations") or {}
         quarantine = people_quarantine(annotations, self.status, stable, self.now)
         quarantine += self._failed_probation(stable, quarantine)
-        target = choose(owner.spec.revision, list(self.records.values()), quarantine, stable)
+        target = choose(owner.spec.revision, list(self.records.values()), quarantine, stable, rejected(observed, owner))
         candidacy = self._candidacy(stable, target)
         progress = candidacy.progress() if candidacy else self._settled(stable, target)
         if candidacy and progress.state == RolloutState.FAILED:

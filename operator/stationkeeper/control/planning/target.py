@@ -37,13 +37,19 @@ def choose(
     records: Sequence[ModelRevisionSpec],
     quarantine: Sequence[Quarantined],
     stable: ModelRevisionSpec | None,
+    rejected: Sequence[ModelRevisionSpec] = (),
 ) -> Target:
-    """The pinned revision, quarantined or not; without a pin the newest good one, and never an older for a newer one that is good."""
+    """The pinned revision, quarantined or not; without a pin the newest good one, and never an older for a newer one that is good.
+
+    `rejected`: challengers that the gates refused; a pin to one of them is answered by saying so.
+    """
     if pin is not None:
         pinned = next((record for record in records if record.number == pin), None)
         if pinned is None:
             served = f"revision {stable.number} keeps serving" if stable else "nothing serves"
-            return Target(stable, problem=f"spec.revision names revision {pin}, of which there is no record; {served}")
+            refused = next((record for record in rejected if record.number == pin), None)
+            known = f"a challenger that the gates refused ({refused.reason})" if refused else "of which there is no record"
+            return Target(stable, problem=f"spec.revision names revision {pin}, {known}; {served}")
         return Target(pinned, at_once=True)
     bad = {entry.digest for entry in quarantine}
     good = [record for record in records if record.digest not in bad]

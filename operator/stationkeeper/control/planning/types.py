@@ -72,6 +72,7 @@ class Plan:
 
     status: Object | None = None  # the whole desired status; None: leave it
     status_first: bool = False  # the status must be written before anything is created (an episode before its Job, a canary's step before its pods)
+    records: tuple[Object, ...] = ()  # written before all else: what the status then calls done must be found there
     apply: tuple[Object, ...] = ()
     delete: tuple[Ref, ...] = ()
     events: tuple[Event, ...] = ()

@@ -1,4 +1,4 @@
-"""The `ModelRevision` of a published training."""
+"""The `ModelRevision` of a training that made a model, published or refused."""
 
 from stationkeeper.api.meta import API_VERSION, LABEL_REVISION
 from stationkeeper.api.revision import ModelRevisionSpec

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from stationkeeper.api import layout
+
 OWNER: Final = "owner.json"
 SLOT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
@@ -24,7 +26,7 @@ def manifest(digest: str) -> str:
 
 def episode(identity: str, attempt: int) -> str:
     """Prefix of one attempt of one episode."""
-    return f"episodes/{identity}/{attempt}/"
+    return layout.attempt(identity, attempt)
 
 
 def inputs(identity: str, attempt: int) -> str:
@@ -39,7 +41,12 @@ def frozen_holdout(identity: str, attempt: int) -> str:
 
 def outcome(identity: str, attempt: int) -> str:
     """How an attempt ended."""
-    return f"{episode(identity, attempt)}outcome.json"
+    return layout.outcome(identity, attempt)
+
+
+def evaluation(identity: str, attempt: int) -> str:
+    """What the gates said of a challenger that they refused."""
+    return layout.evaluation(identity, attempt)
 
 
 def exchange(identity: str, attempt: int, name: str) -> str:
