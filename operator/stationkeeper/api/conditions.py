@@ -71,6 +71,7 @@ class Reason(StrEnum):
     BACKOFF = "Backoff"
     PINNED = "Pinned"
     AUTO_RETRAIN_HELD = "AutoRetrainHeld"
+    QUARANTINED = "Quarantined"
     # Rollout
     CANDIDATE_STARTING = "CandidateStarting"
     CANARY = "Canary"

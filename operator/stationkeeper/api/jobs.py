@@ -52,6 +52,14 @@ class JobConfig(Tolerant):
             raise ConfigurationError(f"{ENV_CONFIG} is not a valid {cls.__name__}: {error}") from error
 
 
+class QuarantinedTraining(Tolerant):
+    """Data that this very code has made a quarantined revision of."""
+
+    data_digest: Digest
+    revision_digest: Digest
+    reason: Annotated[str, Field(max_length=512)]
+
+
 class TrainConfig(JobConfig):
     """One attempt of one episode. The same configuration gives the same rows, split and seed."""
 
@@ -66,6 +74,7 @@ class TrainConfig(JobConfig):
     template_digest: Digest
     champion: RevisionIdentity | None = None
     anchor: RevisionIdentity | None = None  # an earlier revision that no challenger may fall below either
+    quarantined: Annotated[list[QuarantinedTraining], Field(max_length=32)] = []
 
 
 class ServeConfig(JobConfig):

@@ -23,6 +23,8 @@ ANNOTATION_RETRAIN: Final = f"{GROUP}/retrain"
 ANNOTATION_APPROVE: Final = f"{GROUP}/approve"  # this candidate may take all requests
 ANNOTATION_REJECT: Final = f"{GROUP}/reject"  # this candidate may not
 ANNOTATION_ROLLBACK: Final = f"{GROUP}/rollback"  # this revision, which serves, must not any more
+# What is quarantined up to this revision, named by its digest, may be trained again from the same code and data.
+ANNOTATION_RESUME: Final = f"{GROUP}/resume"
 ANNOTATION_PAUSE: Final = f"{GROUP}/pause"  # any value: a rollout stays where it is
 
 # What a Deployment's pods were first built from, and as: an upgrade of the operator builds them the same again, and restarts nothing.

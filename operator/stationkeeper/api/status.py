@@ -71,6 +71,7 @@ class TrainingOutcome(StrEnum):
     REFUSED = "Refused"
     INVALID_DATA = "InvalidData"
     WAITING_FOR_LABELS = "WaitingForLabels"
+    QUARANTINED = "Quarantined"  # this code on this data has made a revision that is quarantined: not trained again
     FAILED = "Failed"
 
 
@@ -200,6 +201,14 @@ class Quarantined(Tolerant):
     reason: Annotated[str, Field(max_length=512, description="How it failed.")]
     at: Annotated[Time, Field(description="When.")]
     promoted: Annotated[bool, Field(description="It had taken all requests before.")] = False
+    template_digest: Annotated[
+        Digest | None,
+        Field(description="Digest of the training intent that made it: the same on the same data is not made again."),
+    ] = None
+    data_digest: Annotated[Digest | None, Field(description="Digest of the data that it learned from.")] = None
+    lifted: Annotated[bool, Field(description="A person lets that training be made again. The revision itself stays out.")] = (
+        False
+    )
 
 
 class Notice(Tolerant):

@@ -5,7 +5,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATION_REJECT, ANNOTATION_ROLLBACK
+from stationkeeper.api.meta import (
+    ANNOTATION_APPROVE,
+    ANNOTATION_PAUSE,
+    ANNOTATION_REJECT,
+    ANNOTATION_RESUME,
+    ANNOTATION_ROLLBACK,
+)
 from stationkeeper.cli.cluster import Cluster, CommandError
 
 console = Console(highlight=False, soft_wrap=True)
@@ -51,10 +57,27 @@ def pause(context: typer.Context, model: Name) -> None:
     console.print(f"rollouts of {model} stay where they are; go on with: stationkeeper resume {model}")
 
 
-def resume(context: typer.Context, model: Name) -> None:
-    """Let a paused rollout go on."""
-    Cluster(*context.obj).annotate(model, ANNOTATION_PAUSE, None)
-    console.print(f"rollouts of {model} go on")
+def resume(
+    context: typer.Context,
+    model: Name,
+    trainings: Annotated[
+        bool,
+        typer.Option(
+            "--trainings", help="Let the trainings that a rollback holds go on instead; what was rolled back stays out."
+        ),
+    ] = False,
+) -> None:
+    """Let a paused rollout go on; with --trainings, the trainings that a rollback holds."""
+    cluster = Cluster(*context.obj)
+    if not trainings:
+        cluster.annotate(model, ANNOTATION_PAUSE, None)
+        console.print(f"rollouts of {model} go on")
+        return
+    held = [entry for entry in (cluster.model(model).get("status") or {}).get("quarantine") or [] if not entry.get("lifted")]
+    if not held:
+        raise CommandError(f"model {model}: no rollback holds its trainings")
+    cluster.annotate(model, ANNOTATION_RESUME, held[-1]["digest"])
+    console.print(f"trainings of {model} go on, also with the code and data of what was rolled back; that itself stays out")
 
 
 def _candidate(context: typer.Context, model: str) -> tuple[Cluster, dict[str, Any]]:

@@ -201,6 +201,8 @@ def _last_reason(last: LastTraining) -> str:
             return Reason.REFUSED
         case TrainingOutcome.WAITING_FOR_LABELS:
             return Reason.WAITING_FOR_LABELS
+        case TrainingOutcome.QUARANTINED:
+            return Reason.QUARANTINED
         case TrainingOutcome.INVALID_DATA | TrainingOutcome.FAILED:
             return last.reason
 
@@ -294,4 +296,4 @@ _DULL = {
     Reason.INSUFFICIENT_DATA,
     Reason.VERDICTS_EXPIRED,
 }
-_OUTCOMES = {Reason.PUBLISHED, Reason.REFUSED, Reason.WAITING_FOR_LABELS}
+_OUTCOMES = {Reason.PUBLISHED, Reason.REFUSED, Reason.WAITING_FOR_LABELS, Reason.QUARANTINED}

@@ -108,7 +108,8 @@ def _follow(observed: Observed, situation: Situation, training: Training) -> Tra
         return _conclude(situation, training, summary)
     match _finished(job):
         case None:
-            return _beside(observed, situation, replace(training, run=True, running=True), job)
+            # A Job cannot be changed: it goes on as it was begun.
+            return _beside(observed, situation, replace(training, running=True), job)
         case "Complete":
             return replace(training, running=True, delete=(Ref.to(job),))  # its message is lost: run it again to hear it
         case reason:
@@ -180,7 +181,7 @@ def _conclude(situation: Situation, training: Training, summary: TrainingSummary
     published = summary if summary.outcome == TrainingOutcome.PUBLISHED else None
     refused = (episode, summary) if summary.outcome == TrainingOutcome.REFUSED else None
     starts = training.starts
-    if summary.outcome == TrainingOutcome.WAITING_FOR_LABELS and starts:
+    if summary.outcome in (TrainingOutcome.WAITING_FOR_LABELS, TrainingOutcome.QUARANTINED) and starts:
         starts = starts[:-1]  # nothing was trained
     after = _after(situation, episode, summary)
     return replace(training, episode=after, last=last, published=published, refused=refused, starts=starts)
@@ -210,7 +211,7 @@ def _after(situation: Situation, episode: Episode, summary: TrainingSummary) -> 
                 at = max(at, now + (now - episode.onset))  # as many new rows again: the same ones would be judged the same
             number = episode.revision + 1  # the challenger's own stays with its record
             return episode.model_copy(update={"refusals": refusals, "failures": 0, "next_attempt_at": at, "revision": number})
-        case TrainingOutcome.WAITING_FOR_LABELS:
+        case TrainingOutcome.WAITING_FOR_LABELS | TrainingOutcome.QUARANTINED:
             waits = episode.waits + 1
             at = now + growing(_LABELS_BACKOFF, waits, _LABELS_BACKOFF_MAX)
             return episode.model_copy(update={"waits": waits, "failures": 0, "next_attempt_at": at})

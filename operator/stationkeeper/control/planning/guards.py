@@ -20,6 +20,11 @@ class Refusal:
 
 
 _UNHURRIED = (Cause.DRIFT, Cause.QUALITY, Cause.SCHEDULE)  # causes that cooldown and limit are made for
+# Endings of `prepare` alone: nothing was trained, and only the data can say when it is worth another look.
+_UNTRAINED = {
+    TrainingOutcome.WAITING_FOR_LABELS: Reason.WAITING_FOR_LABELS,
+    TrainingOutcome.QUARANTINED: Reason.QUARANTINED,
+}
 
 
 def _suspended(s: Situation, _: Episode) -> Refusal | None:
@@ -53,13 +58,14 @@ def _rolled_back(s: Situation, episode: Episode) -> Refusal | None:
     if episode.cause not in _UNHURRIED or s.serving is None:
         return None
     newer = {record.digest: record for record in s.records if record.number > s.serving.number}
-    back = next((q for q in reversed(s.status.quarantine) if q.promoted and q.digest in newer), None)
+    back = next((q for q in reversed(s.status.quarantine) if q.promoted and not q.lifted and q.digest in newer), None)
     if back is None or (episode.onset and episode.onset > back.at) or newer[back.digest].template_digest != s.template_digest:
         return None
     number = newer[back.digest].number
     return Refusal(
         Reason.AUTO_RETRAIN_HELD,
-        f"revision {number} was rolled back ({back.reason}); ask for a training, or change its code, to go on",
+        f"revision {number} was rolled back ({back.reason}); ask for a training, change its code, or run: "
+        f"stationkeeper resume --trainings {s.owner.name}"[:512],
     )
 
 
@@ -73,7 +79,7 @@ def _exhausted(s: Situation, episode: Episode) -> Refusal | None:
 
 def _cooldown(s: Situation, episode: Episode) -> Refusal | None:
     last = s.status.last_training
-    if episode.cause not in _UNHURRIED or last is None or last.outcome == TrainingOutcome.WAITING_FOR_LABELS:
+    if episode.cause not in _UNHURRIED or last is None or last.outcome in _UNTRAINED:
         return None
     until = last.finished_at + parse_duration(s.owner.spec.retraining.cooldown)
     if s.now >= until:
@@ -102,8 +108,8 @@ def _backoff(s: Situation, episode: Episode) -> Refusal | None:
     if until is None or s.now >= until:
         return None
     last = s.status.last_training
-    if last and last.outcome == TrainingOutcome.WAITING_FOR_LABELS:
-        return Refusal(Reason.WAITING_FOR_LABELS, last.message[:512], until)
+    if last and last.outcome in _UNTRAINED:
+        return Refusal(_UNTRAINED[last.outcome], last.message[:512], until)
     return Refusal(
         Reason.BACKOFF, f"the last attempt ended as {last.outcome if last else 'unknown'}; next at {until:%H:%M:%S} UTC", until
     )

@@ -19,7 +19,7 @@ from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, RetiredRef
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.control.planning import afterlife, conditions, cron, evidence, history, probation
+from stationkeeper.control.planning import afterlife, conditions, cron, evidence, history, probation, quarantine
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
@@ -201,13 +201,12 @@ class _Planner:
 
     def _situation(self, rollout: Rollout, found: Findings) -> Situation:
         meta = self.observed.model["metadata"]
-        number = rollout.serving.number if rollout.serving else None
         return Situation(
             owner=self.owner,
             annotations=meta.get("annotations") or {},
             status=self.status.model_copy(update={"quarantine": list(rollout.quarantine)}),
             records=tuple(self.records),
-            serving=next((record for record in self.records if record.number == number), None),
+            serving=self._serving_record(rollout),
             template_digest=training_digest(self.owner.spec.training),
             data=found.data,
             drift=found.drift,
@@ -333,7 +332,12 @@ class _Planner:
             training=self.owner.spec.training,
             template_digest=episode.template_digest,
             champion=RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
+            quarantined=quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),
         )
+
+    def _serving_record(self, rollout: Rollout) -> ModelRevisionSpec | None:
+        number = rollout.serving.number if rollout.serving else None
+        return next((record for record in self.records if record.number == number), None)
 
     def _workload(self, training: Training, rollout: Rollout, situation: Situation) -> Object:
         assert training.episode is not None

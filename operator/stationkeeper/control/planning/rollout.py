@@ -18,6 +18,7 @@ from stationkeeper.control.planning.candidacy import Candidacy, Progress, Rollou
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.fleet import Fleet, number, serving_number
 from stationkeeper.control.planning.observed import rejected
+from stationkeeper.control.planning.quarantine import traced
 from stationkeeper.control.planning.target import Target, choose, people_quarantine
 from stationkeeper.control.planning.types import Object, Observed, Ref, Settings
 from stationkeeper.control.resources import names
@@ -75,8 +76,7 @@ class _Planner:
     def plan(self) -> Rollout:
         observed, owner = self.fleet.observed, self.fleet.owner
         stable = self.records.get(serving_number(observed, owner.uid) or 0)
-        annotations = observed.model["metadata"].get("annotations") or {}
-        quarantine = people_quarantine(annotations, self.status, stable, self.now)
+        quarantine = people_quarantine(self._annotations, self.status, stable, self.now)
         quarantine += self._failed_probation(stable, quarantine)
         target = choose(owner.spec.revision, list(self.records.values()), quarantine, stable, rejected(observed, owner))
         candidacy = self._candidacy(stable, target)
@@ -87,6 +87,10 @@ class _Planner:
         elif candidacy and progress.state == RolloutState.PROVEN:
             stable, candidacy = candidacy.record, None
         return self._rollout(stable, candidacy, progress, target, quarantine)
+
+    @property
+    def _annotations(self) -> dict[str, str]:
+        return self.fleet.observed.model["metadata"].get("annotations") or {}
 
     def _failed_probation(self, stable: ModelRevisionSpec | None, quarantine: Sequence[Quarantined]) -> list[Quarantined]:
         """The revision that serves, once labels have shown that its predecessor was surely better."""
@@ -163,7 +167,7 @@ class _Planner:
             ready_replicas=int(live.get("readyReplicas") or 0),
             apply=tuple(apply),
             delete=(*self._unwanted(stable, candidacy.record if candidacy else None, draining), *self._stale(guards)),
-            quarantine=tuple(quarantine[-_MAX_QUARANTINE:]),
+            quarantine=tuple(traced(quarantine, self.records.values(), self._annotations)[-_MAX_QUARANTINE:]),
             look_again=min((seconds for seconds in looks if seconds is not None), default=None),
             blocked=progress.blocked,
             problem=target.problem,

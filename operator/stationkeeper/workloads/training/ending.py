@@ -23,6 +23,11 @@ def waiting(message: str) -> AttemptEnded:
     return AttemptEnded(TrainingOutcome.WAITING_FOR_LABELS, "WaitingForLabels", message)
 
 
+def quarantined(message: str) -> AttemptEnded:
+    """The same code on the same data has made a revision that had to be taken back."""
+    return AttemptEnded(TrainingOutcome.QUARANTINED, "Quarantined", message)
+
+
 def failed(reason: str, message: str) -> AttemptEnded:
     """The training itself broke."""
     return AttemptEnded(TrainingOutcome.FAILED, reason, message)

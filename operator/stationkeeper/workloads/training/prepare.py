@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from stationkeeper.api.base import short
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Column, DataRecord, Manifest, Task
 from stationkeeper.api.status import Cause
@@ -19,7 +20,7 @@ from stationkeeper.workloads.artifacts.owner import claim
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import estimators, leakage, reading, schema, search
 from stationkeeper.workloads.training.challenger import input_of
-from stationkeeper.workloads.training.ending import AttemptEnded, invalid, waiting
+from stationkeeper.workloads.training.ending import AttemptEnded, invalid, quarantined, waiting
 from stationkeeper.workloads.training.fit import target_of
 from stationkeeper.workloads.training.handover import TARGET, Paths, Prepared, Schema
 from stationkeeper.workloads.training.inputs import Inputs, freeze
@@ -52,6 +53,7 @@ def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths, 
     data = config.training.data
     key = keys.inputs(config.episode, config.attempt)
     inputs = freeze(artifacts, source, key, data, artifacts.uri(""))
+    check_quarantine(config, inputs)
     files = _fetch(source, inputs, paths)
     frame = _read(files, config, champion)
     for file in files:
@@ -104,6 +106,20 @@ def _frozen(
 def newest_of(frame: pl.DataFrame, data: Data) -> datetime | None:
     """The newest time of all rows, labelled or not."""
     return reading.span(frame, data.timestamp)[1]
+
+
+def check_quarantine(config: TrainConfig, inputs: Inputs) -> None:
+    """The same code on the same data is not tried again after what it made has been taken back (SEMANTICS §5).
+
+    Raises:
+        AttemptEnded: Quarantined.
+    """
+    found = next((entry for entry in config.quarantined if entry.data_digest == inputs.digest), None)
+    if found:
+        raise quarantined(
+            f"the same code on the same {len(inputs.objects)} objects made revision {short(found.revision_digest)}, which is "
+            f"quarantined ({found.reason}); new data or changed code lifts it, or: stationkeeper resume --trainings {config.model.name}"
+        )
 
 
 def _check_spec(config: TrainConfig) -> bool:

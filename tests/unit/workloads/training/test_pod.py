@@ -18,6 +18,7 @@ from stationkeeper.workloads.artifacts.errors import DigestMismatch, OwnerConfli
 from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.runtime import load_model
+from stationkeeper.workloads.training.inputs import Inputs
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.training import pod
 
@@ -334,3 +335,50 @@ def test_several_classes_from_csv(tmp_path: Path) -> None:
     assert (summary.outcome, code) == (TrainingOutcome.PUBLISHED, 0), summary.message
     manifest = load_manifest(store, summary.digest or "")
     assert (manifest.task, manifest.classes) == (Task.MULTICLASS, ["high", "low", "mid"])
+
+
+def quarantined(artifacts: MemoryStore, digest: str = "") -> list[dict[str, str]]:
+    """The data of the attempt e1/1 in this store is quarantined."""
+    frozen = Inputs.model_validate_json(artifacts.objects[keys.inputs("e1", 1)])
+    return [{"dataDigest": digest or frozen.digest, "revisionDigest": "sha256:" + "7" * 64, "reason": "it was worse"}]
+
+
+def test_the_same_code_on_the_same_data_is_not_trained_again(tmp_path: Path, first: tuple[MemoryStore, dict[str, Any]]) -> None:
+    store, champion = first
+    refused = challenger(champion, cause="Manual", quarantined=quarantined(store))
+    before = set(store.objects)
+    summary = pod.train(tmp_path / "same", pod.rows(40), store, **refused)
+    assert (summary.outcome, summary.reason) == (TrainingOutcome.QUARANTINED, "Quarantined")
+    assert "made revision 777777777777, which is quarantined (it was worse); new data or changed code lifts it" in summary.message
+    assert "stationkeeper resume --trainings test" in summary.message
+    assert set(store.objects) - before == {keys.inputs("e2", 1), keys.outcome("e2", 1)}, "nothing was trained"
+    assert not (tmp_path / "same" / "data" / "train.parquet").exists()
+    # Another pod of the attempt hears the same, even when new data has come meanwhile: its inputs are frozen.
+    again = pod.train(tmp_path / "again", pod.rows(80), store, **refused)
+    assert again == summary
+
+
+def test_a_crash_between_verdict_and_outcome_ends_the_same(tmp_path: Path, first: tuple[MemoryStore, dict[str, Any]]) -> None:
+    store, champion = first
+    refused = challenger(champion, cause="Manual", quarantined=quarantined(store))
+
+    def lost(operation: str, key: str) -> None:
+        if (operation, key) == ("create", keys.outcome("e2", 1)):
+            raise StoreUnavailable("down")
+
+    store.before = lost
+    with pytest.raises(StoreUnavailable):
+        pod.train(tmp_path / "dies", pod.rows(40), store, **refused)
+    store.before = lambda _operation, _key: None
+    assert pod.train(tmp_path / "next", pod.rows(40), store, **refused).outcome is TrainingOutcome.QUARANTINED
+
+
+def test_new_data_is_learned_from(tmp_path: Path, first: tuple[MemoryStore, dict[str, Any]]) -> None:
+    store, champion = first
+    summary = pod.train(
+        tmp_path,
+        pod.rows(80, flip_from=40),
+        store,
+        **challenger(champion, quarantined=quarantined(store), data={"window": "40d"}),
+    )
+    assert summary.outcome is TrainingOutcome.PUBLISHED
