@@ -27,6 +27,7 @@ class MemoryApi:
 
     def __init__(self) -> None:
         self.objects: dict[Key, Object] = {}
+        self.lacks: set[str] = set()  # plurals of kinds that it does not know
         self.log: list[str] = []
         self.events: list[tuple[str, Object]] = []
         self.before: Hook = lambda _request: None
@@ -86,6 +87,8 @@ class MemoryApi:
 
     def _do(self, method: str, key: Key, sub: str | None, query: Mapping[str, str], body: Any) -> tuple[int, Object]:
         live = self.objects.get(key)
+        if key[0] in self.lacks:
+            return 404, _status("the server could not find the requested resource")
         if method == "GET" and not key[2]:
             return 200, self._list(key, query)
         if method == "POST":

@@ -10,7 +10,7 @@ from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.notify import Notifier
 from stationkeeper.control.controllers.reconcile import Reconciler
 from stationkeeper.control.kube.gateway import Gateway
-from stationkeeper.control.kube.kinds import WATCHED, kind_of
+from stationkeeper.control.kube.kinds import OPTIONAL, WATCHED, kind_of
 from stationkeeper.control.kube.store import Store
 from tests.support import kubelet, world
 from tests.support.memory_api import MemoryApi
@@ -42,7 +42,7 @@ class Site:
 
     async def fill(self) -> None:
         """List everything."""
-        for kind in WATCHED:
+        for kind in (*WATCHED, *OPTIONAL):
             listing = await self._gateway.list(kind)
             self.store.replace(kind.kind, listing.items, listing.resource_version)
         self.api.events.clear()

@@ -5,12 +5,13 @@ It keeps a transcript: one line per write and per event, which golden tests comp
 
 import copy
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stationkeeper.api.base import sha256
 from stationkeeper.api.status import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
-from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, TrainingSummary
+from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, ShadowSummary, Summary, TrainingSummary
 from stationkeeper.control.planning import Observed, Plan, Settings, plan_model, workload_of
 from stationkeeper.control.planning.canary import Measured
 
@@ -72,6 +73,8 @@ class World:
         self._uids = itertools.count(1)
         self.measured: dict[int, Measured] = {}
         self.settings = SETTINGS
+        self.routable = True
+        self.refusal = ""  # why the Gateway does not take routes over
 
     # -- what planning sees ------------------------------------------------------------------------------------------
 
@@ -90,6 +93,8 @@ class World:
             pods=self.kind("Pod"),
             guards=(*self.kind("HorizontalPodAutoscaler"), *self.kind("PodDisruptionBudget")),
             workload=self.workload(),
+            routes=self.kind("HTTPRoute") if self.routable else (),
+            routable=self.routable,
             measured=self.measured,
         )
 
@@ -200,6 +205,46 @@ class World:
                     "readyReplicas": count,
                 }
         self.say(f"revision {number} has its pods ready")
+
+    def gateway(self) -> None:
+        """The Gateway's controller looks at the route: it takes it over, or says why not."""
+        route = next((o for o in self.objects.values() if o["kind"] == "HTTPRoute"), None)
+        if route is None:
+            return
+        generation, taken = route["metadata"]["generation"], not self.refusal
+        known = (route.get("status") or {}).get("parents") or []
+        condition = {"type": "Accepted", "status": str(taken), "reason": self.refusal or "Accepted", "message": self.refusal}
+        parent = {
+            "parentRef": route["spec"]["parentRefs"][0],
+            "controllerName": "example.com/gateway",
+            "conditions": [{**condition, "observedGeneration": generation}],
+        }
+        if known != [parent]:
+            route["status"] = {"parents": [parent]}
+            self.say(f"the Gateway refuses the route: {self.refusal}" if self.refusal else "the Gateway takes the route over")
+
+    def compare(self, verdict: str, rows: int = 2000, message: str = "", exit_code: int = 0, **fields: Any) -> None:
+        """The newest comparison of a shadow ends with this verdict; with an exit code it fails."""
+        jobs = [o for o in self.objects.values() if o["kind"] == "Job" and "-shadow-" in o["metadata"]["name"]]
+        job = max(jobs, key=lambda job: int(job["metadata"]["uid"].removeprefix("uid-")))
+        config = json.loads(job["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"])
+        summary: Summary = ShadowSummary(
+            stable_digest=config["stable"]["digest"],
+            candidate_digest=config["candidate"]["digest"],
+            since=config["since"],
+            attempt=config["attempt"],
+            verdict=Verdict(verdict),
+            rows=rows,
+            requests=rows,
+            errors=0,
+            message=message or f"{rows} rows: {verdict}",
+            report=f"shadow/{config['attempt']}.json",
+        ).model_copy(update=fields)
+        if exit_code:
+            summary = FailureSummary(reason=verdict, message=message)
+        self.pod(job, "shadow", summary.encode().decode(), exit_code)
+        job["status"] = {"conditions": [{"type": "Failed" if exit_code else "Complete", "status": "True", "reason": "Ended"}]}
+        self.say(f"the comparison ends: {verdict}")
 
     def training_job(self) -> Object:
         """The newest training Job."""
@@ -372,6 +417,9 @@ def _detail(obj: Object) -> str:
     spec = obj.get("spec", {})
     if obj["kind"] == "Deployment":
         return f" replicas={spec.get('replicas', 'autoscaled')}"
+    if obj["kind"] == "HTTPRoute":
+        shares = [f"{ref['weight']} % to {ref['name']}" for ref in spec["rules"][0]["backendRefs"]]
+        return f" -> {', '.join(shares)}"
     if obj["kind"] == "Service":
         stable = obj["metadata"]["labels"]["stationkeeper.dev/revision"]
         return f" -> revision {spec['selector'].get('stationkeeper.dev/revision', f'{stable} and the canary')}"

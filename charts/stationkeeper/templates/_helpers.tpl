@@ -26,8 +26,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [services] # they go with their Model, by its owner reference
-  verbs: [get, list, watch, create, patch]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [cronjobs, jobs]
   verbs: [get, list, watch, create, patch, delete]
@@ -36,6 +36,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes] # where spec.serving.route is used; a cluster without the Gateway API has no such thing
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]

@@ -22,6 +22,7 @@ class ConditionType(StrEnum):
     SKEWED = "Skewed"
     RETRAINING = "Retraining"
     ROLLOUT_PROGRESSING = "RolloutProgressing"
+    ROUTED = "Routed"  # only where spec.serving.route is given
 
 
 class Reason(StrEnum):
@@ -75,6 +76,7 @@ class Reason(StrEnum):
     # Rollout
     CANDIDATE_STARTING = "CandidateStarting"
     CANARY = "Canary"
+    SHADOW = "Shadow"
     WAITING_FOR_APPROVAL = "WaitingForApproval"
     PAUSED = "Paused"
     REVISION_NOT_FOUND = "RevisionNotFound"
@@ -82,6 +84,11 @@ class Reason(StrEnum):
     PROMOTED = "Promoted"
     DRAINING = "Draining"
     STABLE = "Stable"
+    # Route
+    ROUTE_ACCEPTED = "RouteAccepted"
+    ROUTE_PENDING = "RoutePending"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    GATEWAY_API_MISSING = "GatewayAPIMissing"
     UP_TO_DATE = "UpToDate"
 
 

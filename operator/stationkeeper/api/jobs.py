@@ -9,7 +9,7 @@ from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import ENV_CONFIG
 from stationkeeper.api.model import Labels
-from stationkeeper.api.serving import Capture
+from stationkeeper.api.serving import Analysis, Capture, Shadow
 from stationkeeper.api.status import Cause
 from stationkeeper.api.storage import Storage
 from stationkeeper.api.training import Training
@@ -106,3 +106,16 @@ class CheckConfig(JobConfig):
     since: Time  # when the revision began to serve: windows that had ended by then are not looked for
     until: Time | None = None  # when it ceased to
     retired: Retired | None = None  # the revision before, judged after it
+
+
+class ShadowConfig(JobConfig):
+    """One comparison of two revisions' answers to the same rows. The same configuration finds the same report."""
+
+    stable: RevisionIdentity
+    candidate: RevisionIdentity
+    url: str  # of the candidate's own Service
+    since: Time  # rows that the stable revision captured from here
+    until: Time  # to here
+    attempt: Annotated[int, Field(ge=1)]
+    shadow: Shadow
+    analysis: Analysis

@@ -14,6 +14,7 @@ LABEL_REVISION: Final = f"{GROUP}/revision"
 LABEL_COMPONENT: Final = f"{GROUP}/component"
 LABEL_POLICY: Final = f"{GROUP}/policy"
 LABEL_EPISODE: Final = f"{GROUP}/episode"
+LABEL_SHADOW: Final = f"{GROUP}/shadow"  # which two revisions a comparison is of
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "stationkeeper"
 
@@ -35,6 +36,7 @@ COMPONENT_SERVING: Final = "serving"
 COMPONENT_TRAINING: Final = "training"
 COMPONENT_CHECK: Final = "drift-check"
 COMPONENT_WORKLOAD: Final = "training-workload"  # what trains across machines
+COMPONENT_SHADOW: Final = "shadow"
 
 # Containers whose termination message the operator reads. Nothing else in a pod is believed.
 CONTAINER_SERVE: Final = "serve"
@@ -42,6 +44,7 @@ CONTAINER_PREPARE: Final = "prepare"
 CONTAINER_TRAIN: Final = "train"
 CONTAINER_PUBLISH: Final = "evaluate-and-publish"
 CONTAINER_CHECK: Final = "check-drift"
+CONTAINER_SHADOW: Final = "shadow"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
 STEP_COLLECT: Final = "collect"  # what `train` does where other machines train
 # Whose word on the outcome counts: `train` may be a team's own.
@@ -64,6 +67,9 @@ PATH_MODEL: Final = "/mnt/model"
 PATH_WORK: Final = "/mnt/work"
 TERMINATION_LOG: Final = "/dev/termination-log"
 TERMINATION_LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
+
+# A request that repeats one of the stable revision's, for a comparison: it is answered and not captured. Its value is the Model's UID.
+HEADER_REPLAY: Final = "x-stationkeeper-replay"
 
 PORT_HTTP: Final = 8080  # Open Inference Protocol and metrics of serving pods
 PORT_SERVICE: Final = 80

@@ -7,6 +7,10 @@ from pydantic import ConfigDict, Field
 from stationkeeper.api.base import ApiModel, Duration, rules
 from stationkeeper.api.resources import ResourceList, Resources
 
+_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+
 
 class Capture(ApiModel):
     """What serving pods remember of requests, for drift checks and for later training."""
@@ -59,27 +63,67 @@ class Analysis(ApiModel):
             description="Largest difference between the two revisions' distributions of predictions (total variation), beyond chance.",
         ),
     ] = 0.25
-    deadline: Annotated[Duration, Field(description="How long a step may wait for `minRequests`.")] = "30m"
+    deadline: Annotated[
+        Duration, Field(description="How long a step may wait for `minRequests`, or a shadow for rows to compare.")
+    ] = "30m"
     without_evidence: Annotated[
         Literal["Rollback", "Wait"], Field(description="What is done when the deadline passes without enough requests.")
     ] = "Rollback"
+
+
+class Shadow(ApiModel):
+    """What a new revision must show when it is asked what the stable revision was asked, off the request path."""
+
+    duration: Annotated[
+        Duration,
+        Field(
+            description="How long the stable revision's requests are gathered before its answers and the new ones are compared."
+        ),
+    ] = "10m"
+    min_rows: Annotated[
+        int, Field(ge=1, le=100_000, description="Rows that must have been compared; before, it goes on for another `duration`.")
+    ] = 1000
+    max_disagreement: Annotated[
+        float | None, Field(ge=0, le=1, description="Share of the rows that may be given another class. Of classifiers.")
+    ] = 0.25
+    max_mean_difference: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1000,
+            description="Mean absolute difference of the probabilities or, of a regression, of the predictions as a multiple of the "
+            "standard deviation of the stable revision's.",
+        ),
+    ] = 0.25
+    max_latency: Annotated[
+        Duration | None,
+        Field(description="Within this long 95 % of the requests must be answered. Without it no time is too long."),
+    ] = None
 
 
 class Rollout(ApiModel):
     """How a new revision takes the requests over."""
 
     strategy: Annotated[
-        Literal["Canary", "BlueGreen", "Recreate"],
+        Literal["Canary", "BlueGreen", "Shadow", "Recreate"],
         Field(
-            description="Canary: step by step, by shares of pods. BlueGreen: all at once, when the new revision is ready on all its "
-            "pods. Recreate: the old pods end before the new ones start, for clusters without room for both; requests fail meanwhile."
+            description="Canary: step by step, by shares of pods or by the weights of spec.serving.route. BlueGreen: all at once, when "
+            "the new revision is ready on all its pods. Shadow: all at once, when it has answered what the stable revision was asked, "
+            "and nearly the same. Recreate: the old pods end before the new ones start, for clusters without room for both; requests "
+            "fail meanwhile."
         ),
     ] = "BlueGreen"
     steps: Annotated[list[RolloutStep], Field(min_length=1, max_length=16, description="Steps of a canary, in their order.")] = [
         RolloutStep(weight=20),
         RolloutStep(weight=50),
     ]
-    analysis: Annotated[Analysis, Field(description="What each step of a canary must show.")] = Analysis()
+    analysis: Annotated[
+        Analysis,
+        Field(
+            description="What each step of a canary must show; of a shadow maxErrorRate, deadline and withoutEvidence hold, too."
+        ),
+    ] = Analysis()
+    shadow: Annotated[Shadow, Field(description="What a shadow must show.")] = Shadow()
     approval: Annotated[
         Literal["Automatic", "Manual"],
         Field(
@@ -115,13 +159,44 @@ class Autoscaling(ApiModel):
     ] = 80
 
 
+class GatewayRef(ApiModel):
+    """A Gateway of the Gateway API that takes requests from outside."""
+
+    name: Annotated[str, Field(pattern=_SUBDOMAIN, max_length=253, description="Name of the Gateway.")]
+    namespace: Annotated[
+        str | None,
+        Field(
+            pattern=_LABEL,
+            max_length=63,
+            description="Its namespace, where that is another; the Gateway's listener must allow routes from the Model's.",
+        ),
+    ] = None
+    section_name: Annotated[
+        str | None, Field(pattern=_SUBDOMAIN, max_length=253, description="One listener of it. Without it: all that fit.")
+    ] = None
+
+
+class Route(ApiModel):
+    """Requests that come through a Gateway; a canary then gets its exact share of them."""
+
+    gateway: Annotated[GatewayRef, Field(description="The Gateway that the Model's HTTPRoute is attached to.")]
+    hostnames: Annotated[
+        list[Annotated[str, Field(pattern=_HOSTNAME, max_length=253)]],
+        Field(max_length=16, description="Host names that the Model answers to there. Without them: those of the listener."),
+    ] = []
+
+
 class Serving(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
                 "!has(self.autoscaling) || (has(self.resources.requests) && has(self.resources.requests.cpu))",
                 "autoscaling needs resources.requests.cpu: utilization is a share of it",
-            )
+            ),
+            (
+                "self.rollout.strategy != 'Shadow' || self.capture.sampleRate > 0.0",
+                "rollout.strategy Shadow replays captured rows: capture.sampleRate must be above 0",
+            ),
         )
     )
 
@@ -137,6 +212,13 @@ class Serving(ApiModel):
     )
     capture: Annotated[Capture, Field(description="What is remembered of requests.")] = Capture()
     rollout: Annotated[Rollout, Field(description="How a new revision takes over.")] = Rollout()
+    route: Annotated[
+        Route | None,
+        Field(
+            description="A way in through a Gateway, for /v2/models/<name>. It needs the Gateway API's HTTPRoute in the cluster. "
+            "Without it: the Service alone."
+        ),
+    ] = None
     progress_deadline: Annotated[
         Duration, Field(description="How long a new revision may take to become ready before it is given up and quarantined.")
     ] = "10m"

@@ -20,6 +20,15 @@ class Cause(StrEnum):
     MANUAL = "Manual"
 
 
+class Verdict(StrEnum):
+    """Missing evidence is never "no drift" and never "pass"."""
+
+    PASSED = "Passed"
+    BREACHED = "Breached"
+    INSUFFICIENT_DATA = "InsufficientData"
+    ERROR = "Error"
+
+
 class RevisionRef(Tolerant):
     """A revision as status names it."""
 
@@ -34,15 +43,36 @@ class RetiredRef(RevisionRef):
     until: Annotated[Time, Field(description="When it ceased to serve.")]
 
 
+class ShadowStatus(Tolerant):
+    """How the answers of a shadow compare with those of the stable revision, by the newest comparison."""
+
+    attempt: Annotated[int, Field(ge=0, description="Comparisons so far; each is of everything since the shadow began.")] = 0
+    verdict: Annotated[Verdict | None, Field(description="What the newest of them found.")] = None
+    rows: Annotated[int, Field(ge=0, description="Rows that it compared.")] = 0
+    message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
+    report: Annotated[str | None, Field(max_length=1024, description="Where its report is.")] = None
+
+
 class CandidateRef(RevisionRef):
     """The revision that comes up, and how far it is."""
 
     step: Annotated[int | None, Field(ge=0, description="Step of the canary, from 0; none before it takes requests.")] = None
     step_since: Annotated[Time | None, Field(description="When that step began.")] = None
     weight: Annotated[
-        int | None, Field(ge=0, le=100, description="Percent of the pods, and so of the requests, that it has.")
+        int | None,
+        Field(
+            ge=0,
+            le=100,
+            description="Percent of the requests that it gets: its share of the pods, or what the Gateway has taken over of the route.",
+        ),
     ] = None
     analysis: Annotated[str | None, Field(max_length=512, description="What the step has shown so far.")] = None
+    shadowed_since: Annotated[
+        Time | None, Field(description="Since when it is asked what the stable revision is asked, off the request path.")
+    ] = None
+    # Of another stable revision the comparison begins anew.
+    shadow_of: Annotated[Digest | None, Field(description="The revision whose answers its own are compared with.")] = None
+    shadow: Annotated[ShadowStatus | None, Field(description="How they compare.")] = None
 
 
 class Episode(Tolerant):
@@ -87,15 +117,6 @@ class LastTraining(Tolerant):
     revision: Annotated[
         int | None, Field(description="Number of the revision that it published, or of the challenger that was refused.")
     ] = None
-
-
-class Verdict(StrEnum):
-    """Missing evidence is never "no drift" and never "pass"."""
-
-    PASSED = "Passed"
-    BREACHED = "Breached"
-    INSUFFICIENT_DATA = "InsufficientData"
-    ERROR = "Error"
 
 
 class WindowVerdict(Tolerant):
@@ -221,6 +242,18 @@ class Notice(Tolerant):
     message: Annotated[str, Field(max_length=512, description="What happened, why, and what was done.")]
 
 
+class RouteWeight(Tolerant):
+    revision: Annotated[int, Field(ge=1, description="Number of the revision.")]
+    weight: Annotated[int, Field(ge=0, le=100, description="Percent of the requests through the Gateway that it gets.")]
+
+
+class RouteStatus(Tolerant):
+    """What the Gateway was last seen to have taken over of the Model's HTTPRoute."""
+
+    weights: Annotated[list[RouteWeight], Field(max_length=2, description="Who gets how many of its requests.")]
+    since: Annotated[Time, Field(description="Since when.")]
+
+
 class ModelStatus(Tolerant):
     observed_generation: Annotated[int | None, Field(description="Generation of the spec that this status speaks of.")] = None
     conditions: Annotated[list[Condition], Field(max_length=16, description="What is so, why, and since when.")] = []
@@ -228,6 +261,7 @@ class ModelStatus(Tolerant):
     serving: Annotated[RevisionRef | None, Field(description="The revision that serves.")] = None
     retired: Annotated[RetiredRef | None, Field(description="The revision that served before it.")] = None
     candidate: Annotated[CandidateRef | None, Field(description="The revision that is coming up.")] = None
+    route: Annotated[RouteStatus | None, Field(description="What the Gateway does, where there is a route.")] = None
     replicas: Annotated[int, Field(ge=0, description="Serving pods of the stable revision.")] = 0
     ready_replicas: Annotated[int, Field(ge=0, description="Those of them that are ready.")] = 0
     selector: Annotated[

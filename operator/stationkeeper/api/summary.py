@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.meta import TERMINATION_LIMIT
-from stationkeeper.api.status import ColumnStatistic, QualityVerdict, RetiredCheck, TrainingOutcome, WindowVerdict
+from stationkeeper.api.status import ColumnStatistic, QualityVerdict, RetiredCheck, TrainingOutcome, Verdict, WindowVerdict
 
 Line = Annotated[str, Field(max_length=1024)]
 
@@ -72,6 +72,25 @@ class CheckSummary(Summary):
     columns: Annotated[list[ColumnStatistic], Field(max_length=10)] = []
     report: Annotated[str | None, Field(max_length=512)] = None
     page: Annotated[str | None, Field(max_length=512)] = None
+
+
+class ShadowSummary(Summary):
+    """How a candidate's answers compare with those of the stable revision: at most 1 KiB."""
+
+    kind: Literal["Shadow"] = "Shadow"
+    stable_digest: Digest
+    candidate_digest: Digest
+    since: Time
+    attempt: int
+    verdict: Verdict
+    rows: int  # compared
+    requests: int  # sent
+    errors: int  # of them
+    disagreement: float | None = None  # share of the rows with another class
+    mean_difference: float | None = None  # of probabilities, or of predictions in standard deviations of the stable revision's
+    latency: float | None = None  # seconds, the 95th percentile
+    message: Annotated[str, Field(max_length=256)]
+    report: Annotated[str, Field(max_length=160)]  # its key under the storage prefix
 
 
 class FailureSummary(Summary):

@@ -17,6 +17,7 @@ def explain(model: Object, now: datetime) -> list[str]:
         *_stalled(status),
         *_serving(model, status),
         *_rollout(model, status),
+        *_routed(status),
         *_found(status),
         *_training(model, status, now),
     ]
@@ -51,6 +52,17 @@ def _rollout(model: Object, status: Object) -> Iterator[str]:
     if rolling.get("reason") == "WaitingForApproval":
         name = model["metadata"]["name"]
         yield f"It waits for a person: stationkeeper approve {name}, or stationkeeper reject {name}."
+
+
+def _routed(status: Object) -> Iterator[str]:
+    routed = _condition(status, "Routed")
+    if routed and routed.get("status") != "True":
+        yield f"Through the Gateway: {routed['message']}."
+        return
+    weights = (status.get("route") or {}).get("weights") or []
+    if weights:
+        shares = [f"{weight['weight']} % to revision {weight['revision']}" for weight in weights]
+        yield f"Through the Gateway: {', '.join(shares)}."
 
 
 def _found(status: Object) -> Iterator[str]:

@@ -27,7 +27,7 @@ class Actor:
     def __init__(self, store: Store, gateway: Gateway, recorder: Recorder) -> None:
         self._store, self._gateway, self._recorder = store, gateway, recorder
         self._accepted = diff.Accepted()
-        self._foreign: dict[Key, Object] = {}  # Services that have a Model's name and are not ours
+        self._foreign: dict[Key, dict[str, Object]] = {}  # by kind: what has a Model's name and is not ours
 
     async def act(self, key: Key, obj: Object, plan: Plan, *, last: bool) -> bool:
         """Do what the plan says. Whatever fails here is planned again from what then is.
@@ -55,12 +55,11 @@ class Actor:
             return True
         return await self._write_status(key, obj, plan) or any(moved) or bool(plan.delete)
 
-    async def foreign(self, key: Key, model: Object) -> Object | None:
-        """The Service that has the Model's name and is somebody else's, if there still is one."""
-        if key not in self._foreign:
-            return None
-        self._remember_foreign(key, model, await self._gateway.get(kind_of("Service"), key.namespace, key.name))
-        return self._foreign.get(key)
+    async def foreign(self, key: Key, model: Object) -> tuple[Object, ...]:
+        """The Service and the HTTPRoute that have the Model's name and are somebody else's, where there still are such."""
+        for kind in list(self._foreign.get(key, ())):
+            self._remember_foreign(key, model, kind, await self._gateway.get(kind_of(kind), key.namespace, key.name))
+        return tuple(self._foreign.get(key, {}).values())
 
     def forget(self, key: Key) -> None:
         """The Model is gone."""
@@ -104,11 +103,12 @@ class Actor:
     async def _apply(self, key: Key, owner: Object, child: Object) -> bool:
         """Returns whether the object is another now."""
         known = self._known(child)
-        if child["kind"] == "Service" and (known is None or not controlled_by(known, owner["metadata"]["uid"])):
-            # Its name is the Model's own, so somebody else's may be there: it is never adopted.
-            self._remember_foreign(key, owner, await self._gateway.get(kind_of(child), key.namespace, key.name))
-            if key in self._foreign:
-                raise StaleError("a foreign Service has its name")
+        if child["metadata"]["name"] == key.name and (known is None or not controlled_by(known, owner["metadata"]["uid"])):
+            # A Service's or a route's name is the Model's own, so somebody else's may be there: it is never adopted.
+            kind = child["kind"]
+            self._remember_foreign(key, owner, kind, await self._gateway.get(kind_of(kind), key.namespace, key.name))
+            if kind in self._foreign.get(key, ()):
+                raise StaleError(f"a foreign {kind} has its name")
         name = f"{child['kind']} {child['metadata']['name']}"
         answer = known
         try:
@@ -156,11 +156,13 @@ class Actor:
             self._recorder.record(obj, event)
         return bool(_version(obj) != _version(live))
 
-    def _remember_foreign(self, key: Key, model: Object, service: Object | None) -> None:
-        if service and not controlled_by(service, model["metadata"]["uid"]):
-            self._foreign[key] = {"apiVersion": "v1", "kind": "Service", **service}
-        else:
-            self._foreign.pop(key, None)
+    def _remember_foreign(self, key: Key, model: Object, kind: str, found: Object | None) -> None:
+        known = self._foreign.pop(key, {})
+        known.pop(kind, None)
+        if found and not controlled_by(found, model["metadata"]["uid"]):
+            known[kind] = {"apiVersion": kind_of(kind).api_version, "kind": kind, **found}
+        if known:
+            self._foreign[key] = known
 
 
 def _version(obj: Object) -> Any:

@@ -11,7 +11,7 @@ import kopf
 
 from stationkeeper.api.meta import GROUP, LABEL_MANAGED_BY, MANAGED_BY
 from stationkeeper.control.controllers.keys import Key, affected
-from stationkeeper.control.kube.kinds import WATCHED, Kind
+from stationkeeper.control.kube.kinds import OPTIONAL, WATCHED, Kind
 from stationkeeper.control.kube.store import Store
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ class Informer:
     def __init__(self, store: Store, enqueue: Callable[[Key, float], None], namespaces: Sequence[str]) -> None:
         self._store, self._enqueue, self._namespaces = store, enqueue, tuple(namespaces)
         self._ready = threading.Event()
+        self._stop: threading.Event | None = None  # ends the watches that run
+        self._anew = False  # they are to end because we say so
 
     @property
     def healthy(self) -> bool:
@@ -50,6 +52,12 @@ class Informer:
         for key, seconds in affected(obj, before, self._store):
             self._enqueue(key, seconds)
 
+    def restart(self) -> None:
+        """Begin the watches anew, for the cluster has other kinds now."""
+        if self._stop:
+            self._anew = True
+            self._stop.set()
+
     async def run(self) -> None:
         """Watch for ever. A watch that ends is started again, with a growing distance while it keeps ending."""
         loop = asyncio.get_running_loop()
@@ -58,6 +66,8 @@ class Informer:
             started = loop.time()
             try:
                 await self._watch()
+                if self._anew:
+                    continue
                 logger.warning("the watches ended; they are started again")
             except Exception:
                 logger.exception("the watches failed; they are started again")
@@ -70,6 +80,7 @@ class Informer:
         In ours it would take SIGTERM for itself, and whenever it ended it would cancel every task younger than itself.
         """
         loop, stop = asyncio.get_running_loop(), threading.Event()
+        self._stop, self._anew = stop, False
         ended: asyncio.Future[None] = loop.create_future()
         threading.Thread(target=self._thread, args=(loop, stop, ended), name="watches", daemon=True).start()
         try:
@@ -114,7 +125,8 @@ class Informer:
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(_login)
-        for kind in WATCHED:
+        # A kind that the cluster has not got would end all the watches of the others.
+        for kind in (*WATCHED, *(kind for kind in OPTIONAL if self._store.knows(kind.kind))):
             kopf.on.event(kind.api_version, kind.plural, id=kind.kind, registry=registry)(self._handler(kind, loop))
         return registry
 
@@ -175,7 +187,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 660
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
-    for kind in WATCHED:
+    for kind in (*WATCHED, *OPTIONAL):
         if kind.selector:  # the API server sends only what is ours
             settings.watching.label_selectors[kind.api_version, kind.plural] = kind.selector
     return settings

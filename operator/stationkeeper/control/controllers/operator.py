@@ -20,9 +20,9 @@ from stationkeeper.control.controllers.queue import WorkQueue
 from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler
 from stationkeeper.control.controllers.settings import OperatorSettings
 from stationkeeper.control.controllers.statistics import ModelStatistics
-from stationkeeper.control.kube.errors import ApiError, RetriableError, ThrottledError
+from stationkeeper.control.kube.errors import ApiError, ForbiddenError, NotFoundError, RetriableError, ThrottledError
 from stationkeeper.control.kube.gateway import Gateway
-from stationkeeper.control.kube.kinds import WATCHED
+from stationkeeper.control.kube.kinds import OPTIONAL, WATCHED, Kind
 from stationkeeper.control.kube.store import Store
 from stationkeeper.control.kube.transport import KubernetesTransport
 from stationkeeper.control.planning import Settings
@@ -30,6 +30,7 @@ from stationkeeper.control.planning import Settings
 logger = logging.getLogger(__name__)
 RESYNC = Histogram("stationkeeper_resync_seconds", "How long it took to list everything anew.")
 _RECONCILE_SECONDS = 60.0
+_KINDS_SECONDS = 30.0  # between two looks for a kind that the cluster has not got yet
 _STOP_SECONDS = 10.0  # for the last reconciles, out of the 30 that Kubernetes gives a pod
 
 
@@ -83,7 +84,14 @@ class Operator:
             await health.stop()
 
     def _start(self) -> None:
-        loops = [self.informer.run(), self.queue.run_timer(), self.recorder.run(), self.notifier.run(), self._resync()]
+        loops = [
+            self.informer.run(),
+            self.queue.run_timer(),
+            self.recorder.run(),
+            self.notifier.run(),
+            self._resync(),
+            self._look_for_kinds(),
+        ]
         self._tasks += [asyncio.ensure_future(loop) for loop in loops]
         self._workers = [asyncio.ensure_future(self._work()) for _ in range(self.settings.workers)]
         self._tasks += self._workers
@@ -128,13 +136,46 @@ class Operator:
 
     async def resync(self) -> None:
         """Make the store what the cluster is, and look at every Model and policy."""
-        namespaces: Sequence[str | None] = self.settings.namespaces or (None,)
         with RESYNC.time():
             for kind in WATCHED:
-                for namespace in namespaces:
-                    listing = await self.gateway.list(kind, namespace)
-                    scope = (namespace,) if namespace else ()
-                    self.store.replace(kind.kind, listing.items, listing.resource_version, scope)
+                await self._list(kind)
+            for kind in OPTIONAL:
+                await self._list_optional(kind)
+        self._look_at_all()
+
+    async def _list(self, kind: Kind) -> None:
+        namespaces: Sequence[str | None] = self.settings.namespaces or (None,)
+        for namespace in namespaces:
+            listing = await self.gateway.list(kind, namespace)
+            scope = (namespace,) if namespace else ()
+            self.store.replace(kind.kind, listing.items, listing.resource_version, scope)
+
+    async def _list_optional(self, kind: Kind) -> bool:
+        """List a kind that the cluster may not have. Returns whether that is another than it was; the watches then begin anew."""
+        known = self.store.knows(kind.kind)
+        try:
+            await self._list(kind)
+        except (NotFoundError, ForbiddenError) as error:
+            if known:
+                logger.warning("%s is gone, and what needs it waits: %s", kind.kind, error)
+            self.store.lose(kind.kind)
+        changed = known != self.store.knows(kind.kind)
+        if changed:
+            self.informer.restart()
+        return changed
+
+    async def _look_for_kinds(self) -> None:
+        """Notice within half a minute when the cluster gets a kind that somebody may wait for."""
+        while True:
+            await asyncio.sleep(_KINDS_SECONDS)
+            try:
+                missing = [kind for kind in OPTIONAL if not self.store.knows(kind.kind)]
+                if any([await self._list_optional(kind) for kind in missing]):
+                    self._look_at_all()
+            except ApiError as error:
+                logger.debug("cannot look for kinds, the next time will do: %s", error)
+
+    def _look_at_all(self) -> None:
         for kind_name in ("Model", "DriftPolicy"):
             for obj in self.store.all(kind_name):
                 self.queue.add(Key(kind_name, obj["metadata"]["namespace"], obj["metadata"]["name"]))

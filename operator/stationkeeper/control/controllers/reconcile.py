@@ -80,21 +80,25 @@ class Reconciler:
         observed = replace(observed, workload=await workloads.live(self._gateway, self._store, obj, self._settings))
         return plan_model(await self._measured(observed), now, self._settings)
 
-    def _observe(self, key: Key, model: Object, foreign: Object | None) -> Observed:
+    def _observe(self, key: Key, model: Object, foreign: tuple[Object, ...]) -> Observed:
         def children(kind: str) -> tuple[Object, ...]:
             return self._store.children(kind, key.namespace, key.name)
 
-        services = children("Service")
+        def with_foreign(kind: str) -> tuple[Object, ...]:
+            return (*children(kind), *(obj for obj in foreign if obj["kind"] == kind))
+
         return Observed(
             model=model,
             policies=tuple(p for p in self._store.all("DriftPolicy", key.namespace) if selects(p, model)),
             revisions=children("ModelRevision"),
             deployments=children("Deployment"),
-            services=(*services, foreign) if foreign else services,
+            services=with_foreign("Service"),
             cronjobs=children("CronJob"),
             jobs=children("Job"),
             pods=children("Pod"),
             guards=(*children("HorizontalPodAutoscaler"), *children("PodDisruptionBudget")),
+            routes=with_foreign("HTTPRoute"),
+            routable=self._store.knows("HTTPRoute"),
             delivered=self._notifier.delivered(_notices(model)),
         )
 

@@ -37,9 +37,11 @@ WATCHED = (
     Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", _OURS),
     Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", _OURS),
 )
+# Kinds of others, which a cluster may not have, or which the operator may have been given no right to.
+OPTIONAL = (Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", _OURS),)
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
-_BY_NAME = {kind.kind: kind for kind in (*WATCHED, LEASE, EVENT)}
+_BY_NAME = {kind.kind: kind for kind in (*WATCHED, *OPTIONAL, LEASE, EVENT)}
 
 
 def register(kind: Kind) -> None:

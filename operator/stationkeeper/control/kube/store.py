@@ -48,6 +48,7 @@ class Store:
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, dict[str, Object]]] = defaultdict(dict)  # by kind, namespace, name
         self._children: dict[tuple[str, str, str], dict[str, Object]] = defaultdict(dict)
+        self._kinds: set[str] = set()  # that were listed
         self._gone: OrderedDict[str, int] = OrderedDict()  # UIDs of what was deleted, and the last version known of each
 
     def put(self, obj: Object) -> None:
@@ -85,6 +86,7 @@ class Store:
 
         What came in after the list was made stays.
         """
+        self._kinds.add(kind)
         listed = list(items)
         keys, made, scope = {_key(item) for item in listed}, _number(resource_version), set(namespaces)
         for obj in list(self.all(kind)):
@@ -94,6 +96,16 @@ class Store:
                 self.remove({**obj, "metadata": {**obj["metadata"], "resourceVersion": resource_version}})
         for item in listed:
             self.put(item)
+
+    def knows(self, kind: str) -> bool:
+        """Whether the cluster has this kind, and has let it be listed."""
+        return kind in self._kinds
+
+    def lose(self, kind: str) -> None:
+        """The cluster has this kind no more, or does not show it: nothing of it is known."""
+        self._kinds.discard(kind)
+        for obj in list(self.all(kind)):
+            self.remove(obj)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """One object, or None. Not to be changed by the caller."""

@@ -35,6 +35,11 @@ def pods_for(weight: int, stable: int) -> int:
     return max(1, math.ceil(max(stable, 1) * weight / (100 - weight)))
 
 
+def pods_behind(weight: int, stable: int) -> int:
+    """Pods that carry `weight` percent of what `stable` ones carry whole, where a Gateway deals the requests out."""
+    return max(1, math.ceil(max(stable, 1) * weight / 100))
+
+
 def achieved(candidate: int, stable: int) -> int:
     """The percentage that this many pods really carry."""
     return round(100 * candidate / (candidate + stable)) if candidate + stable else 0

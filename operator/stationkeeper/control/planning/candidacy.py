@@ -1,18 +1,28 @@
-"""Where a candidate stands on its way to all requests: starting, a canary, waiting for a person, proven, failed. Pure."""
+"""Where a candidate stands on its way to all requests: starting, a canary, a shadow, waiting for a person, proven, failed. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TypedDict
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_SERVE, EXIT_INVALID
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Rollout
-from stationkeeper.api.status import CandidateRef, Verdict
+from stationkeeper.api.status import CandidateRef, ShadowStatus, Verdict
 from stationkeeper.control.planning import canary, evidence
 from stationkeeper.control.planning.fleet import Fleet
+from stationkeeper.control.planning.routing import LAG, Routing
+from stationkeeper.control.planning.shadowing import Shadowing
 
 _CRASHES = 2  # restarts of a canary's container that are one too many
+
+
+class _SoFar(TypedDict, total=False):
+    """What is known of a shadow, as fields of `Progress`."""
+
+    shadowed_since: datetime
+    shadow: ShadowStatus
 
 
 class RolloutState(StrEnum):
@@ -23,6 +33,8 @@ class RolloutState(StrEnum):
     DRAINING = "Draining"  # it serves, and its predecessor finishes what it has
     STARTING = "Starting"  # a candidate comes up
     CANARY = "Canary"  # it takes a share of the requests
+    UNROUTED = "Unrouted"  # it is to take a share, and the Gateway does not give it one
+    SHADOW = "Shadow"  # it is asked what the stable revision was asked, and nobody hears its answers
     PAUSED = "Paused"  # a person holds it where it is
     WAITING = "WaitingForApproval"  # it is proven and waits for a person
     BLOCKED = "Blocked"  # a candidate cannot start, and that is not its fault
@@ -40,6 +52,8 @@ class Progress:
     step: int | None = None  # of the canary; as many as there are steps: it gets all its pods
     since: datetime | None = None  # of the step
     analysis: str | None = None
+    shadowed_since: datetime | None = None
+    shadow: ShadowStatus | None = None
 
     @property
     def shares(self) -> bool:
@@ -57,6 +71,7 @@ class Candidacy:
     at_once: bool  # a person or a rollback wants it: no steps, no approval
     status: CandidateRef | None  # what was written of this very candidate
     draining: bool  # the last switch has not drained
+    routing: Routing
     now: datetime
 
     @property
@@ -71,12 +86,41 @@ class Candidacy:
     def _stepwise(self) -> bool:
         return self._rules.strategy == "Canary" and self.stable is not None and not self.at_once
 
+    @property
+    def _shadowed(self) -> bool:
+        return self._rules.strategy == "Shadow" and self.stable is not None and not self.at_once
+
+    @property
+    def shadowing(self) -> Shadowing | None:
+        """The comparison with the stable revision, once it has begun."""
+        known = self.status
+        if not self._shadowed or self.stable is None or known is None or known.shadowed_since is None:
+            return None
+        if known.shadow_of != self.stable.digest:
+            return None  # what it was compared with does not serve any more
+        fleet = self.fleet
+        return Shadowing(fleet.observed, fleet.owner, self.stable, self.record, known.shadowed_since, known.shadow, self.now)
+
     def replicas(self, step: int | None) -> int:
         """Pods of the candidate: its share while it is a canary, else as many as shall serve; one proves it where none shall."""
         wanted = self.fleet.size(self.stable)
         if not self._stepwise or (step or 0) >= len(self._rules.steps):
             return max(1, wanted)
-        return min(max(1, wanted), canary.pods_for(self._rules.steps[step or 0].weight, wanted))
+        weight = self._rules.steps[step or 0].weight
+        pods = canary.pods_behind(weight, wanted) if self.routing.wanted else canary.pods_for(weight, wanted)
+        return min(max(1, wanted), pods)
+
+    def weight(self, progress: Progress) -> int:
+        """Percent of the requests that the Gateway is to give it: those of its step, once the pods for them are ready."""
+        step, weights = progress.step, [step.weight for step in self._rules.steps]
+        if not progress.shares or step is None or not self.fleet.answers(self.record):
+            return 0
+        if step == 0 and progress.since and self.now < progress.since + LAG:
+            return 0  # its endpoints must be known first
+        if step >= len(weights) or self._is_ready(step):
+            return weights[min(step, len(weights) - 1)]
+        # Its pods come up, or one was lost: what it gets already it keeps.
+        return min(self.routing.asked.get(self.record.number, 0), weights[step])
 
     def progress(self) -> Progress:
         """Name the state, from what is; a fault first, for a bad canary must not wait for anything."""
@@ -86,7 +130,9 @@ class Candidacy:
         if fault:
             return Progress(RolloutState.FAILED, fault)
         if coming := self._coming_up(step):
-            return replace(coming, step=step, since=since)
+            return replace(coming, step=step, since=since, **self._shadow_so_far())
+        if self._shadowed:
+            return self._shadow()
         if not self._stepwise:
             return self._asked(Progress(RolloutState.PROVEN, f"{self._name} reproduced its golden rows and is ready"))
         if step is None or since is None:
@@ -102,12 +148,15 @@ class Candidacy:
         """Why the candidate is given up."""
         if failure := self._cannot_start(step):
             return f"{self._name} failed to start: {failure}"
-        if step is None:
+        if step is None and self.shadowing is None:
             return None
         crashed = next((p for p in self.fleet.pods(self.record) if evidence.restarts(p, CONTAINER_SERVE) >= _CRASHES), None)
         if crashed:
             said = evidence.serving_failure(crashed)
             return f"{self._name} crashes while it answers" + (f": {said.message}" if said else "")
+        if self.shadowing:
+            shown = self.shadowing.found()
+            return f"{self._name} failed as a shadow: {shown.message}" if shown.verdict == Verdict.BREACHED else None
         found = self._analysed()
         return f"{self._name} failed as a canary: {found.message}" if found.verdict == Verdict.BREACHED else None
 
@@ -153,6 +202,8 @@ class Candidacy:
             return Progress(RolloutState.STARTING, f"{self._name} waits until the last switch has drained")
         if self._paused:
             return Progress(RolloutState.PAUSED, f"{self._name} is ready and answers nobody yet")
+        if self.routing.wanted and not (word := self.routing.word()).accepted:
+            return Progress(RolloutState.UNROUTED, f"{self._name} is ready and gets no share of the requests yet: {word.message}")
         return self._step(0, self.now, "it begins to answer")
 
     def _held(self, step: int, since: datetime) -> Progress:
@@ -161,6 +212,11 @@ class Candidacy:
         here = self._step(step, since, found.message)
         if self._paused:
             return replace(here, state=RolloutState.PAUSED)
+        if self.routing.wanted:
+            taken = self.routing.since(self.record.number, self._rules.steps[step].weight)
+            if taken is None:
+                return self._untaken(here)
+            since = max(since, taken)
         if found.verdict == Verdict.INSUFFICIENT_DATA:
             if limits.without_evidence == "Rollback" and canary.expired(limits, since, self.now):
                 why = f"{self._name} could not be judged within {limits.deadline}: {found.message}"
@@ -169,6 +225,47 @@ class Candidacy:
         if self.now < since + parse_duration(self._rules.steps[step].hold):
             return here
         return self._step(step + 1, self.now, found.message)
+
+    def _untaken(self, here: Progress) -> Progress:
+        """A step whose weight the Gateway has not taken over: nobody can be blamed for what it does not show."""
+        word = self.routing.word()
+        why = "the Gateway has not taken its weight over yet" if word.accepted else word.message
+        state = RolloutState.UNROUTED if word.accepted is False else RolloutState.CANARY
+        return replace(here, state=state, message=f"{here.message}; {why}")
+
+    def _shadow_so_far(self) -> "_SoFar":
+        shadowing = self.shadowing
+        if shadowing is None:
+            return {}
+        return {"shadowed_since": shadowing.since, "shadow": shadowing.found()}
+
+    def _shadow(self) -> Progress:
+        """One look at a shadow: begin it, wait for what it shows, or go on."""
+        shadowing, limits = self.shadowing, self._rules.analysis
+        if shadowing is None:
+            return self._first_shadow()
+        found = shadowing.found()
+        if found.verdict == Verdict.PASSED:
+            passed = f"{self._name} passed as a shadow: {found.message}"
+            return self._asked(Progress(RolloutState.PROVEN, passed, **self._shadow_so_far()))
+        told = shadowing.trouble() or found.message or "the requests are gathered"
+        message = f"{self._name} is asked what the stable revision is asked, off the request path: {told}"
+        here = Progress(RolloutState.SHADOW, message, analysis=told[:512], **self._shadow_so_far())
+        if self._paused:
+            return replace(here, state=RolloutState.PAUSED)
+        if limits.without_evidence == "Rollback" and shadowing.expired():
+            why = f"{self._name} could not be judged as a shadow within {limits.deadline}: {told}"
+            return Progress(RolloutState.FAILED, why)
+        return here
+
+    def _first_shadow(self) -> Progress:
+        if self.draining:
+            return Progress(RolloutState.STARTING, f"{self._name} waits until the last switch has drained")
+        if self._paused:
+            return Progress(RolloutState.PAUSED, f"{self._name} is ready and answers nobody yet")
+        message = f"{self._name} is asked what the stable revision is asked, off the request path, from now on"
+        since = self.now.replace(microsecond=0)
+        return Progress(RolloutState.SHADOW, message, shadowed_since=since, shadow=ShadowStatus())
 
     def _step(self, step: int, since: datetime, analysis: str) -> Progress:
         steps = self._rules.steps

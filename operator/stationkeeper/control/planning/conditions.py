@@ -66,6 +66,7 @@ def of(facts: Facts) -> list[Claim]:
         _skewed(facts),
         _retraining(facts),
         _rolling(facts),
+        *_routed(facts),
     ]
 
 
@@ -87,6 +88,7 @@ _DOMAIN = (
     ConditionType.SKEWED,
     ConditionType.RETRAINING,
     ConditionType.ROLLOUT_PROGRESSING,
+    ConditionType.ROUTED,
 )
 
 
@@ -214,6 +216,11 @@ def _rolling(facts: Facts) -> Claim:
             return Claim(kind, "True", Reason.CANDIDATE_STARTING, rollout.message)
         case RolloutState.CANARY:
             return Claim(kind, "True", Reason.CANARY, rollout.message)
+        case RolloutState.UNROUTED:
+            reason = rollout.routed.reason if rollout.routed else Reason.ROUTE_PENDING
+            return Claim(kind, "True", reason, rollout.message)
+        case RolloutState.SHADOW:
+            return Claim(kind, "True", Reason.SHADOW, rollout.message)
         case RolloutState.PAUSED:
             return Claim(kind, "True", Reason.PAUSED, f"{rollout.message}; paused by a person")
         case RolloutState.WAITING:
@@ -229,6 +236,17 @@ def _rolling(facts: Facts) -> Claim:
         case RolloutState.STABLE | RolloutState.NOTHING_TO_SERVE:
             reason = Reason.REVISION_NOT_FOUND if rollout.problem else Reason.STABLE
             return Claim(kind, "False", reason, rollout.problem or rollout.message)
+
+
+def _routed(facts: Facts) -> list[Claim]:
+    """Whether requests come through the Gateway; said only where the spec asks for a route."""
+    word = facts.rollout.routed
+    if word is None:
+        return []
+    if word.accepted is None and word.before:  # weights change, the way in does not
+        return [Claim(ConditionType.ROUTED, "True", Reason.ROUTE_ACCEPTED, "the Gateway takes new weights over")]
+    status = {True: "True", False: "False", None: "Unknown"}[word.accepted]
+    return [Claim(ConditionType.ROUTED, status, word.reason, word.message)]
 
 
 def settle(claims: Sequence[Claim], before: Sequence[Condition], generation: int, now: datetime) -> list[Condition]:
@@ -257,6 +275,7 @@ _BAD = {
     (ConditionType.DRIFTED, "True"),
     (ConditionType.SKEWED, "True"),
     (ConditionType.AVAILABLE, "False"),
+    (ConditionType.ROUTED, "False"),
 }
 _EXPECTED = {Reason.FIRST_TRAINING, Reason.STARTING, Reason.NEVER_TRAINED}  # a model on its way to its first revision
 _BAD_REASONS = {
@@ -265,6 +284,8 @@ _BAD_REASONS = {
     Reason.CHALLENGERS_REFUSED,
     Reason.CHECK_FAILED,
     Reason.REVISION_NOT_FOUND,
+    Reason.ROUTE_NOT_ACCEPTED,
+    Reason.GATEWAY_API_MISSING,
 }
 _TOLD = (*_DOMAIN, ConditionType.STALLED)
 
@@ -289,6 +310,7 @@ def events(after: Sequence[Condition], before: Sequence[Condition]) -> list[Even
 
 _DULL = {
     Reason.CANARY,
+    Reason.ROUTE_PENDING,
     Reason.UP_TO_DATE,
     Reason.NOT_CHECKED,
     Reason.IDLE,

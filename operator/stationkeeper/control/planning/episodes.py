@@ -106,7 +106,7 @@ def _follow(observed: Observed, situation: Situation, training: Training) -> Tra
     summary = evidence.training_summary(observed, job)
     if summary and (summary.episode, summary.attempt) == (episode.id, episode.attempt):
         return _conclude(situation, training, summary)
-    match _finished(job):
+    match evidence.finished(job):
         case None:
             # A Job cannot be changed: it goes on as it was begun.
             return _beside(observed, situation, replace(training, running=True), job)
@@ -128,13 +128,6 @@ def _beside(observed: Observed, situation: Situation, training: Training, job: O
         over = replace(training, run=False, running=False, delete=(Ref.to(job),))
         return _conclude(situation, over, ended)
     return replace(training, workload=course.due, look_again=workload.LOOK_AGAIN)
-
-
-def _finished(job: Object) -> str | None:
-    for condition in (job.get("status") or {}).get("conditions") or []:
-        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
-            return "Complete" if condition["type"] == "Complete" else str(condition.get("reason") or "Failed")
-    return None
 
 
 def _failed(observed: Observed, situation: Situation, job: Object, episode: Episode, reason: str) -> TrainingSummary:

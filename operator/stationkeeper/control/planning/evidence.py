@@ -11,11 +11,12 @@ from stationkeeper.api.meta import (
     CONTAINER_CHECK,
     CONTAINER_PREPARE,
     CONTAINER_SERVE,
+    CONTAINER_SHADOW,
     REPORTING_CONTAINERS,
     TERMINATION_LIMIT,
     TRAINING_CONTAINERS,
 )
-from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, TrainingSummary
+from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, ShadowSummary, TrainingSummary
 from stationkeeper.control.planning.types import Object, Observed
 
 T = TypeVar("T", bound=Tolerant)
@@ -139,6 +140,23 @@ def check_summaries(observed: Observed, cronjob: Object) -> list[CheckSummary]:
                 if summary := _parse(CheckSummary, end.message):
                     found.append(summary)
     return found
+
+
+def shadow_summary(observed: Observed, job: Object) -> ShadowSummary | None:
+    """What a pod of this Job reported of a comparison, if any did."""
+    for pod in _pods_of(observed, job):
+        for end in ended(pod, (CONTAINER_SHADOW,)):
+            if summary := _parse(ShadowSummary, end.message):
+                return summary
+    return None
+
+
+def finished(job: Object) -> str | None:
+    """Complete, or why it failed; None while it runs."""
+    for condition in (job.get("status") or {}).get("conditions") or []:
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
+            return "Complete" if condition["type"] == "Complete" else str(condition.get("reason") or "Failed")
+    return None
 
 
 def _pods_of(observed: Observed, job: Object) -> list[Object]:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from stationkeeper.api.meta import LABEL_REVISION
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.control.planning import evidence
-from stationkeeper.control.planning.types import Object, Observed
+from stationkeeper.control.planning.types import Object, Observed, Ref
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Owner
 
 
-def serving_number(observed: Observed, uid: str) -> int | None:
-    """Number of the revision that the Service's label names; None when there is no Service of ours."""
+def serving_number(observed: Observed, owner: Owner) -> int | None:
+    """Number of the revision that the label of the Model's Service names; None when there is no such Service of ours."""
     for service in observed.services:
-        if evidence.controlled_by(service, uid):
+        if service["metadata"]["name"] == names.service(owner.name) and evidence.controlled_by(service, owner.uid):
             labels = service["metadata"].get("labels") or {}
             selector = (service.get("spec") or {}).get("selector") or {}  # where an earlier version put it
             text = labels.get(LABEL_REVISION) or selector.get(LABEL_REVISION, "")
@@ -21,9 +21,9 @@ def serving_number(observed: Observed, uid: str) -> int | None:
     return None
 
 
-def number(deployment: Object) -> int:
-    """The revision that a Deployment serves, by its label."""
-    text = (deployment["metadata"].get("labels") or {}).get(LABEL_REVISION, "0")
+def number(child: Object) -> int:
+    """The revision that a Deployment or a Service is of, by its label."""
+    text = (child["metadata"].get("labels") or {}).get(LABEL_REVISION, "0")
     return int(text) if text.isdigit() else 0
 
 
@@ -63,6 +63,10 @@ class Fleet:
         ready = min(int(live.get("readyReplicas") or 0), int(live.get("updatedReplicas") or 0))
         return min(ready, self.live_size(record))
 
+    def answers(self, record: ModelRevisionSpec) -> bool:
+        """Whether any pod of a revision is ready, of whatever size and template."""
+        return bool(((self.deployment(record) or {}).get("status") or {}).get("readyReplicas"))
+
     def pods(self, record: ModelRevisionSpec) -> list[Object]:
         """Pods of a revision that are not ending."""
         wanted = str(record.number)
@@ -82,3 +86,10 @@ class Fleet:
         numbers = {record.number for record in kept if record}
         ours = [d for d in self.observed.deployments if evidence.controlled_by(d, self.owner.uid)]
         return [d for d in ours if number(d) not in numbers and not d["metadata"].get("deletionTimestamp")]
+
+    def services(self, *kept: ModelRevisionSpec) -> list[Ref]:
+        """Services of single revisions, but of these."""
+        numbers, shared = {record.number for record in kept}, names.service(self.owner.name)
+        ours = [s for s in self.observed.services if evidence.controlled_by(s, self.owner.uid)]
+        alone = [s for s in ours if s["metadata"]["name"] != shared and not s["metadata"].get("deletionTimestamp")]
+        return [Ref.to(service) for service in alone if number(service) not in numbers]

@@ -167,11 +167,13 @@ class _Planner:
         return self._compose(rollout, training, checks, facts, situation)
 
     def _name_conflict(self) -> str | None:
-        """A Service with the Model's name that is not ours is never adopted."""
-        for service in self.observed.services:
-            if service["metadata"]["name"] == self.owner.name and not evidence.controlled_by(service, self.owner.uid):
+        """A Service with the Model's name that is not ours is never adopted, nor is an HTTPRoute."""
+        routes = self.observed.routes if self.owner.spec.serving.route else ()
+        for child in (*self.observed.services, *routes):
+            if child["metadata"]["name"] == self.owner.name and not evidence.controlled_by(child, self.owner.uid):
+                article = "an" if child["kind"] == "HTTPRoute" else "a"
                 return (
-                    f"a Service named {self.owner.name} exists in this namespace and is not this Model's; "
+                    f"{article} {child['kind']} named {self.owner.name} exists in this namespace and is not this Model's; "
                     "delete it, or give the Model another name"
                 )
         return None
@@ -382,6 +384,7 @@ class _Planner:
             serving=rollout.serving,
             retired=self.retired,
             candidate=rollout.candidate,
+            route=rollout.route,
             replicas=rollout.replicas,
             ready_replicas=rollout.ready_replicas,
             selector=selector,

@@ -12,20 +12,23 @@ from datetime import datetime, timedelta
 from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.meta import CONTAINER_SERVE
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import CandidateRef, ModelStatus, Quarantined, RevisionRef
+from stationkeeper.api.status import CandidateRef, ModelStatus, Quarantined, RevisionRef, RouteStatus
 from stationkeeper.control.planning import canary, evidence, probation
 from stationkeeper.control.planning.candidacy import Candidacy, Progress, RolloutState
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.fleet import Fleet, number, serving_number
 from stationkeeper.control.planning.observed import rejected
 from stationkeeper.control.planning.quarantine import traced
+from stationkeeper.control.planning.routing import LAG, Routing, Word
+from stationkeeper.control.planning.shadowing import stale
 from stationkeeper.control.planning.target import Target, choose, people_quarantine
 from stationkeeper.control.planning.types import Object, Observed, Ref, Settings
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.availability import autoscaler, disruption_budget
 from stationkeeper.control.resources.common import Image, Owner
 from stationkeeper.control.resources.deployment import serving_deployment
-from stationkeeper.control.resources.service import model_service
+from stationkeeper.control.resources.route import http_route
+from stationkeeper.control.resources.service import model_service, revision_service
 
 _MAX_QUARANTINE = 32
 _LOOK_SECONDS = 5.0  # between two looks at a canary: a bad one must not wait for its step to end
@@ -48,6 +51,8 @@ class Rollout:
     look_again: float | None = None  # seconds
     blocked: evidence.Blocked | None = None
     problem: str = ""  # a wish of the spec that cannot be followed
+    route: RouteStatus | None = None
+    routed: Word | None = None  # what the Gateway says, where there is a route
 
 
 def plan_rollout(
@@ -61,12 +66,14 @@ def plan_rollout(
 ) -> Rollout:
     """Name the state of serving, then choose what to apply and delete. Pure."""
     known = {record.number: record for record in records}
-    return _Planner(Fleet(observed, owner), status, known, policies, now, settings).plan()
+    routing = Routing(observed, owner, status.route, now)
+    return _Planner(Fleet(observed, owner), routing, status, known, policies, now, settings).plan()
 
 
 @dataclass(frozen=True)
 class _Planner:
     fleet: Fleet
+    routing: Routing
     status: ModelStatus
     records: dict[int, ModelRevisionSpec]
     policies: Sequence[PolicyView]
@@ -75,7 +82,7 @@ class _Planner:
 
     def plan(self) -> Rollout:
         observed, owner = self.fleet.observed, self.fleet.owner
-        stable = self.records.get(serving_number(observed, owner.uid) or 0)
+        stable = self.records.get(serving_number(observed, owner) or 0)
         quarantine = people_quarantine(self._annotations, self.status, stable, self.now)
         quarantine += self._failed_probation(stable, quarantine)
         target = choose(owner.spec.revision, list(self.records.values()), quarantine, stable, rejected(observed, owner))
@@ -107,8 +114,9 @@ class _Planner:
             return None
         before = self.status.candidate
         known = before if before and before.digest == record.digest else None
-        draining = self._drain_left(self._serving_ref(stable)) is not None
-        return Candidacy(self.fleet, record, stable, target.at_once, known, draining, self.now)
+        serves = frozenset({stable.number} if stable else set())
+        draining = self._drain_left(self._serving_ref(stable), serves) is not None
+        return Candidacy(self.fleet, record, stable, target.at_once, known, draining, self.routing, self.now)
 
     def _settled(self, stable: ModelRevisionSpec | None, target: Target) -> Progress:
         if stable is None:
@@ -146,17 +154,27 @@ class _Planner:
         quarantine: list[Quarantined],
     ) -> Rollout:
         serving = self._serving_ref(stable)
-        draining = self._drain_left(serving)
+        shares = self._shares(stable, candidacy, progress)
+        draining = self._drain_left(serving, frozenset(shares))
         state, message = progress.state, progress.message
-        if state == RolloutState.STABLE and draining and self.fleet.others(stable):
+        if state == RolloutState.STABLE and self._switch_left(serving) and self.fleet.others(stable):
             state, message = RolloutState.DRAINING, "the predecessor finishes its requests"
         apply = self._wanted(stable, candidacy, draining, progress)
+        alone = self._alone(stable, candidacy)
+        apply += [revision_service(self.fleet.owner, _identity(record)) for record in alone]
         if stable:
-            apply.append(model_service(self.fleet.owner, stable.number, shared=candidacy is not None and progress.shares))
+            shared = candidacy is not None and progress.shares and not self.routing.wanted
+            apply.append(model_service(self.fleet.owner, stable.number, shared=shared))
+        apply += self._route(shares)
+        apply += self._shadow(candidacy, progress)
         guards = self._guards(stable)
         apply += guards
         live = self._live(stable)
-        looks = [draining, _LOOK_SECONDS if candidacy and progress.shares else None]
+        looks = [draining, *self._looks(stable, candidacy, progress, shares)]
+        unrouted = [Ref.to(self.routing.live)] if self.routing.live and not self.routing.wanted else []
+        gone = self._unwanted(stable, candidacy.record if candidacy else None, draining)
+        if stable and not draining:
+            gone += self.fleet.services(*alone)
         return Rollout(
             state=state,
             serving=serving,
@@ -166,12 +184,64 @@ class _Planner:
             replicas=int(live.get("replicas") or 0),
             ready_replicas=int(live.get("readyReplicas") or 0),
             apply=tuple(apply),
-            delete=(*self._unwanted(stable, candidacy.record if candidacy else None, draining), *self._stale(guards)),
+            delete=(
+                *unrouted,
+                *gone,
+                *stale(self.fleet.observed, self.fleet.owner, candidacy.shadowing if candidacy else None),
+                *self._stale(guards),
+            ),
             quarantine=tuple(traced(quarantine, self.records.values(), self._annotations)[-_MAX_QUARANTINE:]),
             look_again=min((seconds for seconds in looks if seconds is not None), default=None),
             blocked=progress.blocked,
             problem=target.problem,
+            route=self.routing.status(),
+            routed=self.routing.word() if self.routing.wanted else None,
         )
+
+    def _shares(self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None, progress: Progress) -> dict[int, int]:
+        """Percentages of what comes through the Gateway, by revision; without a route who serves has all."""
+        if stable is None:
+            return {}
+        serving, asked = self._serving_ref(stable), self.routing.asked
+        fresh = serving is not None and serving.since is not None and self.now < serving.since + LAG
+        if fresh and asked and stable.number not in asked and asked.keys() <= self.records.keys():
+            return asked  # the Service has just switched: the Gateway must know the new endpoints first
+        weight = candidacy.weight(progress) if candidacy and self.routing.wanted else 0
+        shares = {stable.number: 100 - weight}
+        return shares | {candidacy.record.number: weight} if candidacy and weight else shares
+
+    def _route(self, shares: dict[int, int]) -> list[Object]:
+        """The HTTPRoute, after the endpoints that it sends to."""
+        wanted = self.fleet.owner.spec.serving.route
+        if wanted is None or not shares or not self.fleet.observed.routable:
+            return []
+        return [http_route(self.fleet.owner, wanted, [(_identity(self.records[n]), weight) for n, weight in shares.items()])]
+
+    def _alone(self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None) -> list[ModelRevisionSpec]:
+        """Revisions that need a Service of their own: for the route's weights, or to be asked as a shadow."""
+        if self.routing.wanted:
+            return [record for record in (stable, candidacy.record if candidacy else None) if record]
+        return [candidacy.record] if candidacy and candidacy.shadowing else []
+
+    def _shadow(self, candidacy: Candidacy | None, progress: Progress) -> list[Object]:
+        """The Job of a comparison that is due."""
+        shadowing = candidacy.shadowing if candidacy and progress.state == RolloutState.SHADOW else None
+        attempt = shadowing.due() if shadowing else None
+        image = Image(self.settings.workloads_image, self.settings.image_pull_policy)
+        return [shadowing.job(attempt, image)] if shadowing and attempt else []
+
+    def _looks(
+        self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None, progress: Progress, shares: dict[int, int]
+    ) -> list[float | None]:
+        """Seconds until something may have changed that no event tells."""
+        looks: list[float | None] = [_LOOK_SECONDS if candidacy and progress.shares else None]
+        if candidacy and (shadowing := candidacy.shadowing):
+            looks.append(shadowing.next_look())
+        elif progress.state == RolloutState.SHADOW:
+            looks.append(_LOOK_SECONDS)
+        if stable and stable.number not in shares:
+            looks.append(LAG.total_seconds())
+        return looks
 
     def _live(self, stable: ModelRevisionSpec | None) -> Object:
         """What the Deployment of the stable revision last said of itself."""
@@ -197,7 +267,7 @@ class _Planner:
             return None
         weight = None
         if progress.step is not None:
-            weight = canary.achieved(self.fleet.ready(candidacy.record), self.fleet.size(candidacy.stable))
+            weight = self._weight(candidacy)
         return CandidateRef(
             number=candidacy.record.number,
             digest=candidacy.record.digest,
@@ -205,13 +275,22 @@ class _Planner:
             step_since=progress.since,
             weight=weight,
             analysis=progress.analysis,
+            shadowed_since=progress.shadowed_since,
+            shadow_of=candidacy.stable.digest if candidacy.stable and progress.shadowed_since else None,
+            shadow=progress.shadow,
         )
+
+    def _weight(self, candidacy: Candidacy) -> int:
+        """What the candidate really gets: by the Gateway's word, or by its share of the pods."""
+        if self.routing.wanted:
+            return self.routing.weight(candidacy.record.number)
+        return canary.achieved(self.fleet.ready(candidacy.record), self.fleet.size(candidacy.stable))
 
     def _unwanted(
         self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None, draining: float | None
     ) -> list[Ref]:
         """Deployments that no longer serve, once what they answered has drained, but the predecessor."""
-        if stable is None and serving_number(self.fleet.observed, self.fleet.owner.uid) is not None:
+        if stable is None and serving_number(self.fleet.observed, self.fleet.owner) is not None:
             return []  # the record of what serves is missing: touch nothing that may be answering requests
         if draining:
             return []
@@ -250,9 +329,8 @@ class _Planner:
         return [Ref.to(guard) for guard in ours if guard["kind"] not in wanted]
 
     def _build(self, record: ModelRevisionSpec, replicas: int | None) -> Object:
-        identity = RevisionIdentity(number=record.number, digest=record.digest)
         image = Image(self._image(record), self.settings.image_pull_policy)
-        return serving_deployment(self.fleet.owner, identity, replicas, image, self.fleet.deployment(record))
+        return serving_deployment(self.fleet.owner, _identity(record), replicas, image, self.fleet.deployment(record))
 
     def _image(self, record: ModelRevisionSpec) -> str:
         """The image of the revision's first rollout: an upgrade of the operator restarts nothing."""
@@ -269,9 +347,18 @@ class _Planner:
         since = before.since if before and before.number == stable.number and before.since else self.now
         return RevisionRef(number=stable.number, digest=stable.digest, since=since)
 
-    def _drain_left(self, serving: RevisionRef | None) -> float | None:
-        """Seconds until the predecessor's pods may go; None when that time has come."""
+    def _drain_left(self, serving: RevisionRef | None, keeps: frozenset[int]) -> float | None:
+        """Seconds until pods of other revisions than `keeps` may go; None when that time has come."""
+        lefts = (self._switch_left(serving), self.routing.settling(self.settings.drain_seconds, keeps, _LOOK_SECONDS))
+        return max([seconds for seconds in lefts if seconds], default=None)
+
+    def _switch_left(self, serving: RevisionRef | None) -> float | None:
+        """Seconds until what came through the Service before its last switch has drained; None when it has."""
         if serving is None or serving.since is None:
             return None
         left = (serving.since + timedelta(seconds=self.settings.drain_seconds) - self.now).total_seconds()
         return left if left > 0 else None
+
+
+def _identity(record: ModelRevisionSpec) -> RevisionIdentity:
+    return RevisionIdentity(number=record.number, digest=record.digest)

@@ -36,6 +36,8 @@ class Observed:
     pods: tuple[Object, ...] = ()
     guards: tuple[Object, ...] = ()  # autoscaler and disruption budget
     workload: Object | None = None  # of the attempt under way, asked for at this very look
+    routes: tuple[Object, ...] = ()  # HTTPRoutes: ours, and the one with the model's name, whoever owns it
+    routable: bool = False  # the cluster has HTTPRoutes, and the operator may use them
     delivered: frozenset[str] = frozenset()  # notices that every receiver has heard
     measured: Mapping[int, Measured] = field(default_factory=dict)  # by revision, since the step of a canary began
 

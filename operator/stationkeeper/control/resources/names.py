@@ -8,8 +8,18 @@ def _hash(*parts: str) -> str:
 
 
 def revision(model: str, uid: str, number: int, digest: str) -> str:
-    """Name of a revision's record and of its Deployment."""
+    """Name of a revision's record, of its Deployment and, where there is one, of its Service."""
     return f"{model}-r{number}-{_hash(uid, str(number), digest)[:6]}"
+
+
+def pair(uid: str, *of: str) -> str:
+    """Name of a comparison of two revisions, for the label of its Jobs."""
+    return _hash(uid, *of)
+
+
+def shadow_job(model: str, of: str, attempt: int) -> str:
+    """Name of the one Job of an attempt to compare a pair."""
+    return f"{model}-shadow-{_hash(of, str(attempt))}"
 
 
 def training_job(model: str, uid: str, episode: str, attempt: int) -> str:
@@ -34,6 +44,11 @@ def serving(model: str, uid: str) -> str:
 
 def service(model: str) -> str:
     """Name of the Service: the Model's own, for people type it."""
+    return model
+
+
+def route(model: str) -> str:
+    """Name of the HTTPRoute: the Model's own."""
     return model
 
 

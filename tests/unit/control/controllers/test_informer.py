@@ -128,6 +128,27 @@ async def test_watches_that_end_or_fail_are_started_again_more_and_more_slowly(m
     assert not informer.healthy
 
 
+async def test_a_kind_that_the_cluster_got_later_is_watched_without_delay(monkeypatch, short_waits, caplog):
+    fake, seen = Kopf("watch", "watch"), Seen()
+    monkeypatch.setattr(kopf, "operator", fake)
+    running = asyncio.ensure_future(seen.informer.run())
+    await until(lambda: len(fake.given) == 1 and seen.informer.healthy)
+    seen.store.replace("HTTPRoute", [], "1")
+    seen.informer.restart()
+    await until(lambda: len(fake.given) == 2 and seen.informer.healthy)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    watched = [{handler.id for handler in given["registry"]._watching.get_all_handlers()} for given in fake.given]
+    assert ["HTTPRoute" in ids for ids in watched] == [False, True]
+    assert {"Model", "Pod"} <= watched[0]
+    assert short_waits == []
+    assert "started again" not in caplog.text
+
+
+def test_watches_that_do_not_run_need_no_restart():
+    Seen().informer.restart()
+
+
 async def test_kopf_has_a_thread_of_its_own_that_ends_with_us(monkeypatch):
     fake = Kopf("watch")
     monkeypatch.setattr(kopf, "operator", fake)
@@ -169,6 +190,7 @@ def test_kopf_writes_nothing_kills_nothing_and_watches_what_is_ours():
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
     }
+    assert ("gateway.networking.k8s.io/v1", "httproutes") in selectors
 
 
 def test_kopf_compares_nothing_and_remembers_nothing():

@@ -56,6 +56,9 @@ class Silent:
     async def run(self) -> None:
         await asyncio.Event().wait()
 
+    def restart(self) -> None:
+        self.restarts = getattr(self, "restarts", 0) + 1
+
 
 @pytest.fixture(autouse=True)
 def no_sockets(monkeypatch):
@@ -101,6 +104,37 @@ async def test_it_leads_lists_and_works_until_it_is_told_to_stop():
     assert (process.operator.unready(), process.operator.unhealthy()) == ("", "")
     assert await process.end() == 0
     assert process.api.holder() == "", "the next one need not wait"
+
+
+@timeless
+async def test_a_kind_that_the_cluster_has_not_got_is_not_missed_and_noticed_when_it_comes_and_goes():
+    shared = api()
+    shared.lacks.add("httproutes")
+    process = Process(shared, "--no-leader-election", "--resync=10m")
+    await asyncio.sleep(5)
+    operator = process.operator
+    assert (operator.unready(), operator.store.knows("HTTPRoute"), len(shared.all("jobs"))) == ("", False, 1)
+    restarts = getattr(operator.informer, "restarts", 0)
+    shared.lacks.clear()
+    await asyncio.sleep(31)
+    assert operator.store.knows("HTTPRoute")
+    assert operator.informer.restarts == restarts + 1, "it is watched from now on"
+    shared.lacks.add("httproutes")
+    await asyncio.sleep(601)
+    assert not operator.store.knows("HTTPRoute")
+    assert operator.unready() == ""
+    assert await process.end() == 0
+
+
+@timeless
+async def test_without_the_right_to_list_routes_everything_else_goes_on():
+    shared = api()
+    shared.before = refuse("httproutes", ForbiddenError("no", 403))
+    process = Process(shared, "--no-leader-election")
+    await asyncio.sleep(40)
+    assert (process.operator.unready(), len(shared.all("jobs"))) == ("", 1)
+    assert not process.operator.store.knows("HTTPRoute")
+    assert await process.end() == 0
 
 
 @timeless

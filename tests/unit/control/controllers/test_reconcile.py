@@ -233,6 +233,62 @@ async def test_a_service_of_somebody_else_is_told_and_never_touched(site):
     assert site.api.objects["services", "ops", "flights"]["spec"]["selector"]
 
 
+ROUTED = {**world.model()["spec"], "serving": {"replicas": 2, "route": {"gateway": {"name": "public"}}}}
+
+
+async def test_a_route_is_made_after_the_endpoints_that_it_sends_to():
+    site = Site(model={**world.model(), "spec": ROUTED})
+    await site.fill()
+    await site.look()
+    site.train()
+    await site.look()
+    site.make_ready()
+    made = plain(await site.look())
+    assert made == [  # its own Service came with its pods
+        "GET services/flights",
+        "PATCH services/flights",
+        "GET httproutes/flights",  # a foreign one may be there
+        "PATCH httproutes/flights",
+        "PATCH poddisruptionbudgets/flights-serving",
+        "PATCH cronjobs/flights",
+        "PATCH models/flights/status",
+    ]
+    assert site.condition("Routed") == ("Unknown", "RoutePending")
+    assert await site.look() == []
+
+
+async def test_what_the_gateway_says_of_the_route_is_heard():
+    site = Site(model={**world.model(), "spec": ROUTED})
+    await site.fill()
+    await site.serve()
+    key = ("httproutes", "ops", "flights")
+    generation = site.api.objects[key]["metadata"]["generation"]
+    condition = {"type": "Accepted", "status": "True", "reason": "Accepted", "observedGeneration": generation}
+    parent = {"parentRef": {"name": "public"}, "controllerName": "example.com/gateway", "conditions": [condition]}
+    site.api.change(key, lambda route: route.update(status={"parents": [parent]}))
+    assert site.watch() == [FLIGHTS]
+    assert await site.look() == ["PATCH models/flights/status"]
+    assert site.condition("Routed") == ("True", "RouteAccepted")
+    assert site.model["status"]["route"]["weights"] == [{"revision": 1, "weight": 100}]
+
+
+async def test_a_route_of_somebody_else_is_told_and_never_touched(site):
+    theirs = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "spec": {"mine": "no"}}
+    before = site.api.create({**theirs, "metadata": {"name": "flights", "namespace": "ops"}}, "httproutes")
+    await site.serve()
+    assert site.condition("Ready") == ("True", "Serving")
+    site.api.change(MODEL, lambda model: model.update(spec=ROUTED))
+    with pytest.raises(StaleError):
+        await site.look()
+    await site.look()
+    assert site.condition("Stalled") == ("True", "NameConflict")
+    assert site.api.objects["httproutes", "ops", "flights"] == before
+    site.api.remove(("httproutes", "ops", "flights"))
+    await site.look()
+    assert site.condition("Stalled")[0] == "False"
+    assert site.api.objects["httproutes", "ops", "flights"]["spec"]["rules"]
+
+
 async def test_what_is_deleted_is_just_what_was_seen(site):
     site.api.create({**world.policy(), "metadata": {**world.policy()["metadata"], "name": "second"}}, "driftpolicies")
     await site.serve()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from stationkeeper.api.jobs import CheckConfig, JobConfig, RevisionIdentity, ServeConfig, TrainConfig
+from stationkeeper.api.jobs import CheckConfig, JobConfig, RevisionIdentity, ServeConfig, ShadowConfig, TrainConfig
 from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
@@ -16,7 +16,9 @@ from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Object, Owner
 from stationkeeper.control.resources.deployment import serving_deployment
 from stationkeeper.control.resources.revision import model_revision
-from stationkeeper.control.resources.service import model_service
+from stationkeeper.control.resources.route import http_route
+from stationkeeper.control.resources.service import model_service, revision_service
+from stationkeeper.control.resources.shadow import shadow_job
 from stationkeeper.control.resources.training import training_job
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -43,6 +45,9 @@ CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
     "deployment": lambda of, given: ServeConfig.model_validate({"capture": of.spec.serving.capture, **_known(of, given)}),
     "training": lambda of, given: TrainConfig.model_validate({"training": of.spec.training, **_known(of, given)}),
     "check": lambda of, given: CheckConfig.model_validate(_known(of, given)),
+    "shadow": lambda of, given: ShadowConfig.model_validate(
+        {"shadow": of.spec.serving.rollout.shadow, "analysis": of.spec.serving.rollout.analysis, **_known(of, given)}
+    ),
 }
 
 
@@ -62,9 +67,24 @@ def _check(of: Owner, given: Object) -> Object:
     return check_cronjob(of, config, IMAGE)
 
 
+def _shadow(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["shadow"](of, given)
+    assert isinstance(config, ShadowConfig)
+    return shadow_job(of, config, "0123456789", IMAGE)
+
+
+def _route(of: Owner, given: Object) -> Object:
+    wanted = of.spec.serving.route
+    assert wanted is not None
+    return http_route(of, wanted, [(RevisionIdentity.model_validate(r), weight) for r, weight in given["shares"]])
+
+
 BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
     "service": lambda of, given: model_service(of, **given),
+    "revision-service": lambda of, given: revision_service(of, RevisionIdentity.model_validate(given["revision"])),
+    "route": _route,
+    "shadow": _shadow,
     "autoscaler": lambda of, given: autoscaler(of, given["deployment"], Autoscaling.model_validate(given["wanted"])),
     "budget": lambda of, given: disruption_budget(of, **given),
     "deployment": _deployment,

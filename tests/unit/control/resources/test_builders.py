@@ -162,6 +162,23 @@ def test_the_service_and_the_deployment_of_a_revision_mean_the_same_pods():
     made = build("deployment-with-defaults")
     assert selector == made["spec"]["selector"]["matchLabels"]
     assert selector.items() <= cases.pod_template(made)["metadata"]["labels"].items()
+    alone = build("revision-service-behind-a-route")
+    assert alone["spec"] == build("service-of-one-revision")["spec"]
+    assert alone["metadata"]["name"] != "flights", "the Model's Service has that name"
     shared = build("service-shared-with-a-canary")
     assert shared["spec"]["selector"].items() < selector.items()
     assert shared["metadata"]["labels"]["stationkeeper.dev/revision"] == "3", "who is stable stays written there"
+
+
+def test_a_route_sends_to_the_services_of_its_revisions_by_percentages():
+    (rule,) = build("route-shared-with-a-canary")["spec"]["rules"]
+    assert [(ref["weight"], ref["port"]) for ref in rule["backendRefs"]] == [(80, 80), (20, 80)]
+    assert rule["backendRefs"][0]["name"] == build("revision-service-behind-a-route")["metadata"]["name"]
+
+
+def test_the_pods_of_a_comparison_are_no_revisions():
+    made = build("shadow-of-the-stable-revision")
+    labels = cases.pod_template(made)["metadata"]["labels"]
+    assert "stationkeeper.dev/revision" not in labels, "a Service or a canary's metrics would take them for serving pods"
+    assert labels["stationkeeper.dev/component"] == "shadow"
+    assert len(made["metadata"]["name"]) <= 63, "it becomes a label of its pods"
