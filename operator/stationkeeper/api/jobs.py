@@ -71,6 +71,7 @@ class TrainConfig(JobConfig):
     onset: Time | None = None  # start of the first breached window, for drift
     evidence: str | None = None
     training: Training
+    labels: Labels | None = None  # of captured rows, for feedback
     template_digest: Digest
     champion: RevisionIdentity | None = None
     anchor: RevisionIdentity | None = None  # an earlier revision that no challenger may fall below either

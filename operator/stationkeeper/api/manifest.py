@@ -7,6 +7,7 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
     manifests/<sha256 hex>.json                  manifests by content
     episodes/<id>/<attempt>/inputs.json          the frozen list of training objects
     episodes/<id>/<attempt>/holdout.json         the same of a holdout of its own (`holdout.uri`)
+    episodes/<id>/<attempt>/feedback.json        the frozen list of captured rows and of labels that it learns from
     episodes/<id>/<attempt>/outcome.json         how the attempt ended: a `summary.TrainingSummary`
     episodes/<id>/<attempt>/exchange/            rows for, and the model of, a workload that trains on other machines
     episodes/<id>/<attempt>/evaluation.json      of a refused challenger: its `EvaluationRecord`
@@ -78,6 +79,20 @@ class GateResult(Tolerant):
     message: str = ""
 
 
+class FeedbackRecord(Tolerant):
+    """What became of captured rows on their way to the training."""
+
+    captured: int = 0  # rows whose labels could have matured
+    joined: int = 0  # that have one
+    unlabelled: int = 0
+    conflicting: int = 0  # whose labels disagree: left out
+    unselected: int = 0  # whose outcome could not be seen
+    incidents: int = 0  # of windows with broken data: left out
+    thinned: int = 0  # left out, so that each stretch counts by its traffic
+    used: int = 0
+    selection: str = ""  # which part of the answers the labels are of, in words
+
+
 class DataRecord(Tolerant):
     """The rows that a revision learned from."""
 
@@ -89,6 +104,12 @@ class DataRecord(Tolerant):
     start: Time | None = None
     through: Time | None = None  # newest row
     window: str | None = None  # that was chosen, where there were several
+    feedback: FeedbackRecord | None = None
+    beyond: Annotated[int, Field(ge=0)] = 0  # labelled rows beyond `maxRows`
+    duplicates: Annotated[int, Field(ge=0)] = 0  # rows that repeat another in every column
+    conflicting: Annotated[int, Field(ge=0)] = 0  # rows of which another has the same features and another class
+    copies: Annotated[int, Field(ge=0)] = 0  # training rows left out because the holdout has the same row
+    notes: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=16)] = []  # what was left out, and what is odd
 
 
 class Candidate(Tolerant):

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from stationkeeper.api.base import ApiModel, ColumnName, Duration, S3Uri, Tolerant
+from stationkeeper.api.base import ApiModel, ColumnName, Duration, S3Uri, Tolerant, rules
 from stationkeeper.api.serving import Serving
 from stationkeeper.api.status import ModelStatus
 from stationkeeper.api.storage import Storage
@@ -60,10 +60,21 @@ class Labels(ApiModel):
 
 
 class ModelSpec(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.training) || !has(self.training.data.feedback) || has(self.labels)",
+                "training.data.feedback needs labels: captured requests without their answers teach nothing",
+            )
+        )
+    )
+
     storage: Annotated[Storage, Field(description="Where everything of this model is kept.")]
     serving: Annotated[Serving, Field(description="How it is served.")] = Serving()
     training: Annotated[Training, Field(description="How it is trained and judged.")]
-    labels: Annotated[Labels | None, Field(description="Where the true answers arrive later, for checks of quality.")] = None
+    labels: Annotated[
+        Labels | None, Field(description="Where the true answers arrive later, for checks of quality and for feedback.")
+    ] = None
     retraining: Annotated[Retraining, Field(description="When it is trained again.")] = Retraining()
     revision: Annotated[
         int | None,

@@ -116,6 +116,57 @@ class TrainingWorkload(ApiModel):
     ] = {}
 
 
+DataFormat = Literal["parquet", "csv", "ndjson"]
+
+
+class Source(ApiModel):
+    """A further prefix of labelled data; its rows are added to those of `data.uri`."""
+
+    uri: Annotated[S3Uri, Field(description="Prefix of the data, on the same server as storage.uri.")]
+    format: Annotated[DataFormat, Field(description="Format of the objects under it.")] = "parquet"
+
+
+class Feedback(ApiModel):
+    """Captured requests become training rows once their labels (`spec.labels`) have matured."""
+
+    sampling: Annotated[
+        Literal["Even", "All"],
+        Field(
+            description="Where capture.sampleRate changed over time. Even: busier sampled stretches are thinned, so that each counts by its "
+            "traffic. All: every captured row."
+        ),
+    ] = "Even"
+    incidents: Annotated[
+        Literal["LeaveOut", "Keep"],
+        Field(description="Rows of windows in which a drift check found broken data: left out, or learned all the same."),
+    ] = "LeaveOut"
+
+
+class Validation(ApiModel):
+    """What rows must show before anything is learned from them."""
+
+    broken_columns: Annotated[
+        Literal["Refuse", "Accept"],
+        Field(
+            description="Columns that look broken beside what the serving revision learned: empty, of another type or unit, constant. "
+            "Accept: train, and only tell."
+        ),
+    ] = "Refuse"
+    poisoned_labels: Annotated[
+        Literal["Refuse", "Accept"],
+        Field(
+            description="Days or objects whose labels contradict all others: upside down, all the same, or without any relation to the "
+            "inputs. Accept: train, and only tell."
+        ),
+    ] = "Refuse"
+    max_duplicate_share: Annotated[
+        float | None,
+        Field(
+            ge=0, le=1, description="Share of rows that repeat another in every column; more is refused. Without it: only told."
+        ),
+    ] = None
+
+
 class Data(ApiModel):
     """Where training rows come from and what their columns mean."""
 
@@ -144,7 +195,18 @@ class Data(ApiModel):
     uri: Annotated[
         S3Uri, Field(description="Prefix of the labelled data; every object under it with the format's suffix is read.")
     ]
-    format: Annotated[Literal["parquet", "csv"], Field(description="Format of those objects.")] = "parquet"
+    format: Annotated[DataFormat, Field(description="Format of those objects.")] = "parquet"
+    sources: Annotated[
+        list[Source],
+        Field(
+            max_length=16,
+            description="Further prefixes whose rows are added. Columns of one name must be of one type everywhere.",
+        ),
+    ] = []
+    feedback: Annotated[
+        Feedback | None,
+        Field(description="Learn from captured requests with their labels too ({} for the defaults); needs spec.labels."),
+    ] = None
     target: Annotated[ColumnName, Field(description="Column to predict. Rows without it are left out and counted.")]
     timestamp: Annotated[
         ColumnName | None,
@@ -179,6 +241,14 @@ class Data(ApiModel):
             description="Where the window ends: at the time of the training, or at the newest row (for replayed or archived data)."
         ),
     ] = "Now"
+    max_rows: Annotated[
+        int | None,
+        Field(
+            ge=1_000,
+            le=1_000_000_000,
+            description="Learn from at most so many labelled rows: the newest, or without timestamp a sample that stays the same.",
+        ),
+    ] = None
     min_new_rows: Annotated[
         int,
         Field(
@@ -187,6 +257,7 @@ class Data(ApiModel):
             description="A training for drift waits until this many labelled rows are newer than the serving revision's.",
         ),
     ] = 500
+    validation: Annotated[Validation, Field(description="What rows must show before anything is learned.")] = Validation()
 
     @property
     def lengths(self) -> list[tuple[str, timedelta]]:

@@ -10,18 +10,19 @@ _VERSION = 1  # raise it only when the canonical form must change, and migrate: 
 
 _LEARNER = {"estimator", "container", "workload", "search"}
 _HOW_IT_IS_RUN = {"container": {"pull_secrets"}, "search": {"time_limit"}}
+_HOW_IT_IS_WATCHED = {"min_new_rows", "as_of", "validation"}
 
 
 def training_digest(training: Training) -> str:
     """Digest of the training intent: estimator or the team's own image and command, and the meaning of the data.
 
     Default values, our images, resources, gates and schedules are not in it, so that neither an upgrade of the
-    operator nor a looser gate retrains anyone (SEMANTICS §2).
+    operator nor a looser gate retrains anyone (SEMANTICS §2). Validation is a gate for rows.
     """
     learner = training.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_LEARNER, exclude=_HOW_IT_IS_RUN)
     intent = learner | {
         "version": _VERSION,
-        "data": training.data.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"min_new_rows", "as_of"}),
+        "data": training.data.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_HOW_IT_IS_WATCHED),
     }
     return sha256(canonical_json(intent))
 

@@ -332,6 +332,7 @@ class _Planner:
             onset=episode.onset,
             evidence=episode.evidence,
             training=self.owner.spec.training,
+            labels=self.owner.spec.labels if self.owner.spec.training.data.feedback else None,
             template_digest=episode.template_digest,
             champion=RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
             quarantined=quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),

@@ -9,6 +9,7 @@ input.<name>   each feature: float, string or boolean; missing is null
 output.<name>  `label` and `probability`, or `prediction`; of several classes `probability.<class>` (`artifacts.outputs`)
 """
 
+import hashlib
 import io
 import logging
 from collections.abc import Iterator
@@ -19,15 +20,37 @@ import polars as pl
 
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
-from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.artifacts.store import ObjectInfo, Store
 
 log = logging.getLogger(__name__)
 
 INPUT: Final = "input."
 OUTPUT: Final = "output."
 MAX_FILE_BYTES: Final = 256 * 2**20
-_KEYS: Final = ("request_id", "row", "arrived_at")  # without these a file is none of ours
+KEYS: Final = ("request_id", "row", "arrived_at")  # without these a file is none of ours
 _NAMED: Final = 3  # damaged files in a message
+
+
+def is_sampled(request_id: str, rate: float) -> bool:
+    """Whether a request's rows are stored: a hash of its id, so that every part of the system chooses the same requests."""
+    if rate >= 1:
+        return True
+    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) < rate * 2**64
+
+
+def list_captured(store: Store, digest: str, start: datetime | None, end: datetime) -> Iterator[tuple[datetime, ObjectInfo]]:
+    """The objects of a revision whose slot begins in `[start, end)`, with its beginning; without `start` from the first."""
+    after = keys.capture_day(digest, start).rstrip("/") if start else ""
+    for info in store.list(keys.capture_of(digest), start_after=after):
+        try:
+            begins = keys.slot_start(info.key)
+        except ValueError:
+            log.warning("%s is not named like captured rows; it is ignored", store.uri(info.key))
+            continue
+        if begins >= end:
+            continue
+        if start is None or begins >= start:
+            yield begins, info
 
 
 def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, max_rows: int) -> pl.DataFrame | None:
@@ -83,7 +106,7 @@ def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterato
 
 def _read(store: Store, key: str) -> pl.DataFrame:
     rows = pl.read_parquet(io.BytesIO(store.get(key, max_bytes=MAX_FILE_BYTES)))
-    if lacking := [name for name in _KEYS if name not in rows.columns]:
+    if lacking := [name for name in KEYS if name not in rows.columns]:
         raise MalformedArtifact(f"it has no column {lacking[0]}")
     return rows
 

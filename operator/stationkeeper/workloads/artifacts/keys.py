@@ -6,6 +6,8 @@ from typing import Final
 from stationkeeper.api import layout
 
 OWNER: Final = "owner.json"
+MANIFESTS: Final = "manifests/"
+CHECKS: Final = "checks/"
 SLOT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -21,7 +23,7 @@ def blob(digest: str) -> str:
 
 def manifest(digest: str) -> str:
     """A manifest, by content."""
-    return f"manifests/{hexadecimal(digest)}.json"
+    return f"{MANIFESTS}{hexadecimal(digest)}.json"
 
 
 def episode(identity: str, attempt: int) -> str:
@@ -37,6 +39,11 @@ def inputs(identity: str, attempt: int) -> str:
 def frozen_holdout(identity: str, attempt: int) -> str:
     """The frozen list of the objects of a holdout of its own."""
     return f"{episode(identity, attempt)}holdout.json"
+
+
+def feedback(identity: str, attempt: int) -> str:
+    """The frozen list of captured rows and of their labels."""
+    return f"{episode(identity, attempt)}feedback.json"
 
 
 def outcome(identity: str, attempt: int) -> str:
@@ -69,9 +76,14 @@ def slot_start(key: str) -> datetime:
     return datetime.strptime(name, SLOT_FORMAT).replace(tzinfo=UTC)
 
 
+def capture_of(digest: str) -> str:
+    """Prefix of all rows captured under a revision."""
+    return f"capture/{hexadecimal(digest)}/"
+
+
 def capture_day(digest: str, day: datetime) -> str:
     """Prefix of the rows captured on one day (UTC) under a revision."""
-    return f"capture/{hexadecimal(digest)}/{day.astimezone(UTC):%Y-%m-%d}/"
+    return f"{capture_of(digest)}{day.astimezone(UTC):%Y-%m-%d}/"
 
 
 def capture(digest: str, slot: datetime, pod: str, number: int) -> str:
@@ -96,7 +108,18 @@ def sample(digest: str) -> str:
 
 def checks(policy_uid: str, policy_digest: str, revision_digest: str) -> str:
     """Prefix of the reports of one policy, as it reads now, on one revision."""
-    return f"checks/{policy_uid}/{hexadecimal(policy_digest)[:12]}/{hexadecimal(revision_digest)[:12]}/"
+    return f"{CHECKS}{policy_uid}/{hexadecimal(policy_digest)[:12]}/{hexadecimal(revision_digest)[:12]}/"
+
+
+def checked(key: str) -> tuple[str, datetime, datetime] | None:
+    """The revision (12 hex digits) and the window of a report, from its key; None for what is no report of a drift check."""
+    parts = key.split("/")
+    if len(parts) != 5 or not parts[4].endswith(".json"):  # pages, and reports on quality, which lie deeper
+        return None
+    try:
+        return parts[3], *check_window(key)
+    except ValueError:
+        return None
 
 
 def check(policy_uid: str, policy_digest: str, revision_digest: str, start: datetime, end: datetime) -> str:

@@ -36,7 +36,8 @@ class Stage:
     def config(self, order: Order, champion: Served | None, now: datetime) -> TrainConfig:
         """What the operator would tell the training pod."""
         training = self.spec.training
-        data = training.data.model_copy(update={"format": "parquet"})  # as the history is kept
+        # As the history is kept; it holds all that was known, and what is replayed was captured nowhere else.
+        data = training.data.model_copy(update={"format": "parquet", "sources": [], "feedback": None})
         return TrainConfig(
             model=self.model,
             storage=self.spec.storage,
@@ -100,7 +101,7 @@ class PodTrainer:
             paths = Paths.under(Path(folder) / "pod")
             paths.make()
             try:
-                prepare(config, stage.store, source, paths)
+                prepare(config, stage.store, lambda _uri: source, paths)
                 train(config, paths)
                 return evaluate_and_publish(config, stage.store, paths)
             except AttemptEnded as ending:

@@ -23,12 +23,13 @@ Open = Callable[[TrainConfig, str | None], Store]
 
 
 def open_store(config: TrainConfig, uri: str | None) -> Store:
-    """The store of the Model, or with `uri` that of its training data."""
+    """The store of the Model, or with `uri` that of training data or labels."""
     return S3Store.open(config.storage, uri)
 
 
 def step_prepare(config: TrainConfig, paths: Paths, opened: Open = open_store) -> Report:
     """Find an outcome that is there already, or prepare the rows."""
+    from stationkeeper.workloads.quality.feedback import gather
     from stationkeeper.workloads.training.exchange import hand_over
     from stationkeeper.workloads.training.prepare import prepare
 
@@ -37,9 +38,7 @@ def step_prepare(config: TrainConfig, paths: Paths, opened: Open = open_store) -
     summary = outcomes.stored(store, config)
     if summary is None:
         try:
-            held_out = config.training.evaluation.holdout.uri
-            held = opened(config, held_out) if held_out else None
-            prepare(config, store, opened(config, config.training.data.uri), paths, held)
+            prepare(config, store, lambda uri: opened(config, uri), paths, gather)
         except AttemptEnded as ending:
             summary = outcomes.settle(store, config, outcomes.ended(config, ending))
     if summary is None:

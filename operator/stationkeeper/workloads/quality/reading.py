@@ -81,7 +81,7 @@ def read_labels(
         StoreError: when the store fails.
     """
     wanted = keys_of(captured)
-    objects = _list(store, config, own)
+    objects = list_labels(store, config, own)
     newer, older = ([o for o in objects if (o.modified >= since - _SKEW) is recent] for recent in (True, False))
     found = _read_all(store, config, manifest, newer, wanted)
     if found.rows.is_empty() and older and not wanted.is_empty():
@@ -97,7 +97,13 @@ def keys_of(captured: pl.DataFrame) -> pl.DataFrame:
     return captured.select(pl.col("request_id").cast(pl.String), pl.col("row").cast(pl.Int64)).unique()
 
 
-def _list(store: Store, config: Labels, own: str) -> list[ObjectInfo]:
+def list_labels(store: Store, config: Labels, own: str) -> list[ObjectInfo]:
+    """The objects that hold labels.
+
+    Raises:
+        MalformedLabels: when there are too many, or no bucket.
+        StoreError: when the store fails.
+    """
     objects: list[ObjectInfo] = []
     try:
         for item in store.list(""):

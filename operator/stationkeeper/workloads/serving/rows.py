@@ -1,6 +1,5 @@
 """Captured rows as Parquet, one schema for every file of a revision: `artifacts.captured` says which."""
 
-import hashlib
 import io
 from collections.abc import Sequence
 from typing import Final
@@ -20,13 +19,6 @@ _TYPES: Final[dict[ColumnKind, type[pl.DataType]]] = {
     ColumnKind.BOOLEAN: pl.Boolean,
 }
 _BOOLEANS: Final = {"true": True, "false": False, None: None}
-
-
-def is_sampled(request_id: str, rate: float) -> bool:
-    """Whether a request's rows are stored: a hash of its id, so that every part of the system chooses the same requests."""
-    if rate >= 1:
-        return True
-    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) < rate * 2**64
 
 
 def concatenated(parts: Sequence[Columns]) -> dict[str, Array]:

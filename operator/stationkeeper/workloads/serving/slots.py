@@ -13,6 +13,7 @@ import polars as pl
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.serving import Capture
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.captured import is_sampled
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.serving import rows
 from stationkeeper.workloads.serving.buffer import Answered, Entry, Refused
@@ -133,7 +134,7 @@ class Collector:
 
     def _admitted(self, entry: Answered) -> int:
         """How many rows of this entry are stored."""
-        if not rows.is_sampled(entry.request_id, self._policy.sample_rate):
+        if not is_sampled(entry.request_id, self._policy.sample_rate):
             self._metrics.captured.labels("sampled_out").inc(entry.rows)
             return 0
         minute = int(entry.arrived // 60)

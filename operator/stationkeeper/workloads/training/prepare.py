@@ -1,47 +1,56 @@
 """The first container: freeze the inputs, read the window, validate, split."""
 
 import logging
-import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
+from typing import Final
 
 import polars as pl
 
-from stationkeeper.api.base import short
+from stationkeeper.api.base import sha256, short
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Column, DataRecord, Manifest, Task
 from stationkeeper.api.status import Cause
 from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.columns import is_numeric
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.owner import claim
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import estimators, leakage, reading, schema, search
 from stationkeeper.workloads.training.challenger import input_of
-from stationkeeper.workloads.training.ending import AttemptEnded, invalid, quarantined, waiting
+from stationkeeper.workloads.training.duplicates import check_duplicates, without_copies
+from stationkeeper.workloads.training.ending import invalid, quarantined, waiting
+from stationkeeper.workloads.training.feedback import Fed, Gather, gathered
 from stationkeeper.workloads.training.fit import target_of
+from stationkeeper.workloads.training.frozen import Frozen, frozen_holdout, readable
 from stationkeeper.workloads.training.handover import TARGET, Paths, Prepared, Schema
-from stationkeeper.workloads.training.inputs import Inputs, freeze
+from stationkeeper.workloads.training.inputs import Inputs, Opened, fetch, freeze
 from stationkeeper.workloads.training.metrics import check_metrics
 from stationkeeper.workloads.training.overlap import known_through, shares_split
+from stationkeeper.workloads.training.poison import check_labels
+from stationkeeper.workloads.training.reading import OBJECT, InputFile
+from stationkeeper.workloads.training.sample import Limit
 from stationkeeper.workloads.training.segments import check_segments, segment_columns
 from stationkeeper.workloads.training.split import check_enough, gap_between, split, without
+from stationkeeper.workloads.training.validation import check_columns
 from stationkeeper.workloads.training.windows import learned, shortest_since, stretches
 
 log = logging.getLogger(__name__)
 
+MAX_NOTES: Final = 16
+MAX_NOTE: Final = 512  # characters
 
-def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths, held_out: Store | None = None) -> None:
+
+def prepare(config: TrainConfig, artifacts: Store, opened: Opened, paths: Paths, gather: Gather | None = None) -> None:
     """Write training rows, holdout and their description for the containers that follow.
 
     Args:
         config: the attempt.
-        artifacts: the store of the Model.
-        source: that of its rows.
-        paths: where the containers meet.
-        held_out: that of a holdout of its own, where the spec has one.
+        artifacts: the Model's own store.
+        opened: gives the store at an address of data, labels, or a holdout of its own.
+        paths: where rows go.
+        gather: brings captured rows with their labels; without it there is no feedback.
 
     Raises:
         AttemptEnded: InvalidData or WaitingForLabels.
@@ -52,55 +61,39 @@ def prepare(config: TrainConfig, artifacts: Store, source: Store, paths: Paths, 
     champion = load_manifest(artifacts, config.champion.digest) if config.champion else None
     data = config.training.data
     key = keys.inputs(config.episode, config.attempt)
-    inputs = freeze(artifacts, source, key, data, artifacts.uri(""))
-    check_quarantine(config, inputs)
-    files = _fetch(source, inputs, paths)
-    frame = _read(files, config, champion)
+    inputs = freeze(artifacts, opened, key, data, artifacts.uri(""))
+    fed = gathered(gather, config, champion, artifacts, opened, paths.work / "captured")
+    digest = _digest(inputs, fed)
+    check_quarantine(config, digest)
+    files = fetch(opened, inputs, paths.work / "inputs")
+    frame, limit = _read(files, config, champion, fed)
     for file in files:
-        file.unlink()
+        file.path.unlink()
     rows = schema.with_target(frame, data.target, classifier=classifier)
     if rows.is_empty():
         raise invalid(
             "EmptyWindow", f"none of the {frame.height} rows in the window has a value of {data.target!r}: wait for labels"
         )
     check_new_rows(rows, config, champion)
-    frozen = _frozen(config, artifacts, held_out, paths, champion, classifier=classifier) if held_out else None
+    repeated = check_duplicates(rows, data, classifier=classifier)
+    notes = check_columns(rows, data, champion, artifacts)
+    notes += check_labels(rows, data, champion, artifacts, files, classifier=classifier)
     kind = schema.class_label(frame[data.target].dtype)
+    found = DataRecord(
+        uri=data.uri,
+        objects=len(inputs.objects),
+        digest=digest,
+        rows=0,
+        rows_without_target=limit.unlabelled + frame.height - rows.height,
+        feedback=fed.record if fed else None,
+        beyond=limit.beyond,
+        duplicates=repeated.duplicates,
+        conflicting=repeated.conflicting,
+        notes=_notes([*limit.notes, *(fed.notes if fed else ()), *repeated.notes, *notes]),
+    )
+    frozen = frozen_holdout(config, artifacts, opened, paths, champion, classifier=classifier)
     end = newest_of(frame, data) if data.as_of == "LatestRow" else config.as_of
-    _write(rows, frame.height - rows.height, config, champion, inputs, paths, kind if classifier else None, end, frozen)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Frozen:
-    """A holdout of its own."""
-
-    rows: pl.DataFrame
-    digest: str
-
-
-def _frozen(
-    config: TrainConfig, artifacts: Store, store: Store, paths: Paths, champion: Manifest | None, *, classifier: bool
-) -> _Frozen:
-    """Freeze the list of its objects and read them, whatever their age.
-
-    Raises:
-        AttemptEnded: InvalidData.
-    """
-    changes = {"uri": config.training.evaluation.holdout.uri, "window": None, "windows": None}
-    data = config.training.data.model_copy(update=changes)
-    try:
-        inputs = freeze(artifacts, store, keys.frozen_holdout(config.episode, config.attempt), data, artifacts.uri(""))
-        files = _fetch(store, inputs, paths)
-        present = _present(files, data)
-        if missing := sorted({data.target, *([data.timestamp] if data.timestamp else [])} - present):
-            raise invalid("MissingTargetColumn", f"the column {missing[0]!r} is missing in the data under {data.uri}")
-        frame = reading.read_window(files, data, _wanted(files, config, champion), None)
-        rows = schema.with_target(frame, data.target, classifier=classifier)
-    except AttemptEnded as ending:
-        raise invalid(ending.reason, f"evaluation.holdout.uri: {ending.message}") from ending
-    for file in files:
-        file.unlink()
-    return _Frozen(rows, inputs.digest)
+    _write(rows.drop(OBJECT), found, config, champion, paths, kind if classifier else None, end, frozen)
 
 
 def newest_of(frame: pl.DataFrame, data: Data) -> datetime | None:
@@ -108,18 +101,28 @@ def newest_of(frame: pl.DataFrame, data: Data) -> datetime | None:
     return reading.span(frame, data.timestamp)[1]
 
 
-def check_quarantine(config: TrainConfig, inputs: Inputs) -> None:
+def check_quarantine(config: TrainConfig, digest: str) -> None:
     """The same code on the same data is not tried again after what it made has been taken back (SEMANTICS §5).
 
     Raises:
         AttemptEnded: Quarantined.
     """
-    found = next((entry for entry in config.quarantined if entry.data_digest == inputs.digest), None)
+    found = next((entry for entry in config.quarantined if entry.data_digest == digest), None)
     if found:
         raise quarantined(
-            f"the same code on the same {len(inputs.objects)} objects made revision {short(found.revision_digest)}, which is "
-            f"quarantined ({found.reason}); new data or changed code lifts it, or: stationkeeper resume --trainings {config.model.name}"
+            f"the same code on the same data made revision {short(found.revision_digest)}, which is quarantined ({found.reason}); "
+            f"new data or changed code lifts it, or: stationkeeper resume --trainings {config.model.name}"
         )
+
+
+def _digest(inputs: Inputs, fed: Fed | None) -> str:
+    return sha256(f"{inputs.digest} {fed.digest}".encode()) if fed else inputs.digest
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    for note in notes:
+        log.warning("%s", note)
+    return [note if len(note) <= MAX_NOTE else f"{note[: MAX_NOTE - 3]}..." for note in notes[:MAX_NOTES]]
 
 
 def _check_spec(config: TrainConfig) -> bool:
@@ -135,68 +138,44 @@ def _check_spec(config: TrainConfig) -> bool:
     return classifier
 
 
-def _fetch(source: Store, inputs: Inputs, paths: Paths) -> list[Path]:
-    files = []
-    for number, item in enumerate(inputs.objects):
-        folder = paths.work / "inputs" / str(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        # The name is for messages; it comes from outside, so it is made harmless first.
-        path = folder / re.sub(r"[^A-Za-z0-9._=-]", "_", item.key)[-100:]
-        source.download(item.key, path)
-        if path.stat().st_size != item.size:
-            raise invalid("InputChanged", f"{source.uri(item.key)} changed while it was read; retrain when writing has ended")
-        files.append(path)
-    log.info("fetched %d objects, %.1f MB", len(files), sum(item.size for item in inputs.objects) / 1e6)
-    return files
-
-
-def _read(files: list[Path], config: TrainConfig, champion: Manifest | None) -> pl.DataFrame:
+def _read(files: list[InputFile], config: TrainConfig, champion: Manifest | None, fed: Fed | None) -> tuple[pl.DataFrame, Limit]:
     data = config.training.data
-    wanted = _wanted(files, config, champion)
-    if data.target not in wanted & _present(files, data):
+    present = {name for file in files for name in reading.columns_of(file)}
+    wanted = schema.wanted_columns(present, config.training, champion)
+    if data.target not in wanted & present:
         raise invalid(
             "MissingTargetColumn",
-            f"the target {data.target!r} is missing in the data under {data.uri}; restore it, or correct data.target",
+            f"the target {data.target!r} is missing in the data under {_places(data)}; restore it, or correct data.target",
         )
-    if data.timestamp and data.timestamp not in _present(files, data):
+    if data.timestamp and data.timestamp not in present:
         raise invalid(
             "MissingTimestampColumn",
-            f"the timestamp {data.timestamp!r} is missing in the data under {data.uri}; correct data.timestamp",
+            f"the timestamp {data.timestamp!r} is missing in the data under {_places(data)}; correct data.timestamp",
         )
-    frame = reading.read_window(files, data, wanted, _end(files, config))
+    limit = Limit(data.max_rows, data.timestamp, data.target, sorted(wanted), config.model.uid)
+    texts = {column.name for column in champion.features if not is_numeric(column)} if champion else set[str]()
+    more = fed.rows if fed and fed.rows.height else None
+    frame = reading.read_window(files, data, wanted, _end(files, config, more), limit, texts=texts, more=more)
     if frame.is_empty():
         raise invalid(
             "EmptyWindow",
-            f"no row under {data.uri} lies in the window; widen data.window, or set data.asOf: LatestRow for old data",
+            f"no row under {_places(data)} lies in the window; widen data.window, or set data.asOf: LatestRow for old data",
         )
-    return frame
+    return frame, limit
 
 
-def _present(files: list[Path], data: Data) -> set[str]:
-    return {name for file in files for name in reading.columns_of(file, data)}
+def _places(data: Data) -> str:
+    return " and ".join([data.uri, *(source.uri for source in data.sources)])
 
 
-def _wanted(files: list[Path], config: TrainConfig, champion: Manifest | None) -> set[str]:
-    data = config.training.data
-    if data.features is None and champion is None:
-        return _present(files, data)
-    known: Collection[str] = [column.name for column in champion.features] if champion else []
-    return {
-        data.target,
-        *([data.timestamp] if data.timestamp else []),
-        *(data.features or ()),
-        *known,
-        *segment_columns(config.training.evaluation),
-    }
-
-
-def _end(files: list[Path], config: TrainConfig) -> datetime | None:
+def _end(files: list[InputFile], config: TrainConfig, more: pl.DataFrame | None) -> datetime | None:
     data = config.training.data
     if data.timestamp is None:
         return None
     if data.as_of == "Now":
         return config.as_of
-    return reading.newest(files, data)
+    times = [reading.newest(files, data.timestamp), more[data.timestamp].max() if more is not None else None]
+    return max((time for time in times if isinstance(time, datetime)), default=None)
 
 
 def check_new_rows(rows: pl.DataFrame, config: TrainConfig, champion: Manifest | None) -> None:
@@ -223,14 +202,13 @@ def check_new_rows(rows: pl.DataFrame, config: TrainConfig, champion: Manifest |
 
 def _write(
     rows: pl.DataFrame,
-    unlabelled: int,
+    record: DataRecord,
     config: TrainConfig,
     champion: Manifest | None,
-    inputs: Inputs,
     paths: Paths,
     kind: schema.ClassKind | None,
     end: datetime | None,
-    frozen: _Frozen | None,
+    frozen: Frozen | None,
 ) -> None:
     data = config.training.data
     features = schema.choose_features(rows, data, champion)
@@ -248,8 +226,11 @@ def _write(
         since = shortest_since(data, end)
         train, holdout = split(rows, data.timestamp, rule, config.model.uid, [*names, data.target], through, since)
         between = gap_between(rows, data.timestamp, train, holdout)
+        if data.timestamp:  # a hash keeps equal rows on one side
+            train, copies = without_copies(train, holdout, names, data.target)
+            record = record.model_copy(update={"copies": copies})
     else:
-        holdout = _readable(frozen, features).select([name for name in kept if name in frozen.rows.columns])
+        holdout = readable(frozen, features).select([name for name in kept if name in frozen.rows.columns])
         train = without(rows, holdout, [*names, data.target, *time])
         between = train.clear()
         check_enough(train, holdout)
@@ -263,15 +244,7 @@ def _write(
     first, last = reading.span(holdout, data.timestamp)
     prepared = Prepared(
         rows_schema=meaning,
-        data=DataRecord(
-            uri=data.uri,
-            objects=len(inputs.objects),
-            digest=inputs.digest,
-            rows=train.height,
-            rows_without_target=unlabelled,
-            start=start,
-            through=newest,
-        ),
+        data=record.model_copy(update={"rows": train.height, "start": start, "through": newest}),
         holdout_rows=holdout.height,
         holdout_start=first,
         holdout_end=last,
@@ -288,14 +261,6 @@ def _write(
     paths.schema.write_bytes(meaning.model_dump_json(by_alias=True).encode())
     paths.prepared.write_bytes(prepared.model_dump_json(by_alias=True).encode())
     log.info("prepared %d rows to train on and %d to judge with, %d features", train.height, holdout.height, len(features))
-
-
-def _readable(frozen: _Frozen, features: list[Column]) -> pl.DataFrame:
-    try:
-        schema.check_readable(frozen.rows, features)
-    except AttemptEnded as ending:
-        raise invalid(ending.reason, f"evaluation.holdout.uri: {ending.message}") from ending
-    return frozen.rows
 
 
 def _meaning(train: pl.DataFrame, features: list[Column], data: Data, kind: schema.ClassKind | None) -> Schema:

@@ -1,11 +1,14 @@
-"""Rows of the training that are kept beside a revision, so that checks of rows have something to compare with."""
+"""Fewer rows: those that a training takes where it may not take all, and those that are kept beside a revision."""
 
 import io
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import ArtifactError, StoreError
@@ -16,6 +19,79 @@ from stationkeeper.workloads.training.split import row_hashes
 log = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 5_000
+_HASH: Final = "__hash__"
+
+
+@dataclass
+class Limit:
+    """At most so many labelled rows: the newest, or without time those with the smallest hashes.
+
+    Neither depends on the order in which rows come, nor on how they are cut into objects.
+
+    unlabelled: rows without a target, which are left out first; beyond: labelled rows that were left out.
+    """
+
+    most: int | None
+    timestamp: str | None
+    target: str
+    columns: Sequence[str]  # that decide between rows of one moment
+    salt: str
+    unlabelled: int = 0
+    beyond: int = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out."""
+        which = "newest" if self.timestamp else "sampled"
+        return [f"learned from the {which} {self.most} rows; {self.beyond} more are beyond data.maxRows"] if self.beyond else []
+
+    def exceeded(self, rows: int) -> bool:
+        """Whether so many rows are more than should be held in memory."""
+        return self.most is not None and rows > 2 * self.most
+
+    def apply(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those that stay."""
+        if self.most is None or self.target not in rows.columns:
+            return rows
+        target = pl.col(self.target)
+        labelled = rows.filter(target.is_not_null() & (target.is_not_nan() if rows[self.target].dtype.is_float() else True))
+        self.unlabelled += rows.height - labelled.height
+        if labelled.height <= self.most:
+            return labelled
+        self.beyond += labelled.height - self.most
+        return self._newest(labelled) if self.timestamp in labelled.columns else self._smallest(labelled, self.most)
+
+    def ordered(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows by time, those of one moment by their hashes."""
+        assert self.timestamp is not None
+        hashes = pl.Series(_HASH, whole_hashes(rows, self.columns, self.salt))
+        ordered: pl.DataFrame = rows.with_columns(hashes).sort(self.timestamp, _HASH, maintain_order=True).drop(_HASH)
+        return ordered
+
+    def _newest(self, rows: pl.DataFrame) -> pl.DataFrame:
+        assert self.most is not None
+        assert self.timestamp is not None
+        time = pl.col(self.timestamp)
+        moment = rows[self.timestamp].sort(descending=True)[self.most - 1]
+        after, at = rows.filter(time > moment), rows.filter(time == moment)
+        return pl.concat([self._smallest(at, self.most - after.height), after])
+
+    def _smallest(self, rows: pl.DataFrame, most: int) -> pl.DataFrame:
+        order = np.argsort(whole_hashes(rows, self.columns, self.salt), kind="stable")
+        smallest: pl.DataFrame = rows[order[:most].tolist()]
+        return smallest
+
+
+def whole_hashes(rows: pl.DataFrame, columns: Sequence[str], salt: str) -> NDArray[np.float64]:
+    """A number in [0, 1) for each row, from its values in these columns; one that is missing says nothing, whether as null or for good."""
+    total = np.zeros(rows.height)
+    for name in sorted(set(columns) & set(rows.columns)):
+        series = rows[name]
+        if series.dtype == pl.Null or series.dtype.is_nested() or series.dtype == pl.Binary:
+            continue
+        known = series.is_not_null() & (series.is_not_nan() if series.dtype.is_float() else True)
+        total = np.mod(total + np.where(known.to_numpy(), row_hashes(series.to_frame(), salt), 0.0), 1.0)
+    return total
 
 
 def keep(store: Store, digest: str, rows: pl.DataFrame, meaning: Schema, salt: str) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest, Task
-from stationkeeper.api.training import Data
+from stationkeeper.api.training import Data, Training
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.training.ending import invalid
+from stationkeeper.workloads.training.segments import segment_columns
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,16 @@ def check_names(data: Data) -> None:
         raise invalid("InvalidSpec", "data.target and data.timestamp are the same column")
     if data.features and len(set(data.features)) < len(data.features):
         raise invalid("InvalidSpec", "data.features names a column twice")
+
+
+def wanted_columns(present: set[str], training: Training, champion: Manifest | None) -> set[str]:
+    """The columns that are read: all of them, until a spec or a revision has settled which ones matter."""
+    data = training.data
+    if data.features is None and champion is None:
+        return present
+    known = [column.name for column in champion.features] if champion else []
+    time = [data.timestamp] if data.timestamp else []
+    return {data.target, *time, *(data.features or ()), *known, *segment_columns(training.evaluation)}
 
 
 def choose_features(frame: pl.DataFrame, data: Data, champion: Manifest | None) -> list[Column]:

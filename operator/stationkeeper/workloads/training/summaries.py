@@ -16,8 +16,9 @@ from stationkeeper.workloads.training.handover import Prepared
 
 def refused(config: TrainConfig, prepared: Prepared, verdict: Verdict) -> TrainingSummary:
     """The summary of a challenger that did not pass."""
-    base = _base(config, TrainingOutcome.REFUSED, verdict.decision.reason, verdict.decision.message)
-    base["message"] = _cut(base["message"] + _chosen("; the challenger knew the last", verdict.candidates))
+    message = "; ".join([verdict.decision.message, *prepared.data.notes])
+    message += _chosen("; the challenger knew the last", verdict.candidates)
+    base = _base(config, TrainingOutcome.REFUSED, verdict.decision.reason, message)
     data = {"data_digest": prepared.data.digest, "data_through": prepared.data.through, "resolves": _resolves(verdict.gates)}
     scores = {"metrics": _values(verdict.metrics), "champion_metrics": _values(verdict.champion_metrics)}
     return TrainingSummary.model_validate(base | data | scores)
@@ -33,7 +34,7 @@ def published(config: TrainConfig, store: Store, manifest: Manifest, digest: str
     rows = "rows of the holdout" if judged.frozen else "later rows"
     resolved = _resolves(judged.gates)
     told = "" if resolved is None else f"; a drop of {resolved:.4f} or more would have been seen"
-    message = f"{learned}; {name} {value:.4f} on {judged.holdout_rows} {rows}{against}{told}"
+    message = "; ".join([f"{learned}; {name} {value:.4f} on {judged.holdout_rows} {rows}{against}{told}", *manifest.data.notes])
     return TrainingSummary.model_validate(
         _base(config, TrainingOutcome.PUBLISHED, "Published", message)
         | {

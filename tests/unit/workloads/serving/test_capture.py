@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.captured import is_sampled
 from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreUnavailable
 from stationkeeper.workloads.artifacts.outputs import watched
 from stationkeeper.workloads.drift.profile import Profile
@@ -24,7 +25,6 @@ from stationkeeper.workloads.serving.buffer import Answered, Buffer, Refused
 from stationkeeper.workloads.serving.capture import Recording
 from stationkeeper.workloads.serving.loading import load
 from stationkeeper.workloads.serving.metrics import Kind, Metrics
-from stationkeeper.workloads.serving.rows import is_sampled
 from stationkeeper.workloads.serving.slots import Collector, Names, Object
 from stationkeeper.workloads.serving.state import Served
 from stationkeeper.workloads.serving.uploads import Uploads
