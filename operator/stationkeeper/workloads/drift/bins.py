@@ -23,7 +23,10 @@ MAX_BINS: Final = 3 * BINS + 2 * grid.TAIL
 MAX_CATEGORIES: Final = 254
 MAX_CATEGORY_LENGTH: Final = 128
 RARE: Final = 20  # rows; a rarer value could name a person, and the profile is never deleted
+GRID_ROWS: Final = 50_000  # that centre and scale of a grid are chosen by
+_SEED: Final = 2013
 _RUN: Final = 32768  # rows that are counted at once; the intermediate arrays stay in the processor's cache
+_CELL_RUN: Final = 131_072  # the same where all cells of the grid are counted: each run adds up 65,536 of them
 
 Array = NDArray[Any]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -157,29 +160,62 @@ Reference = Annotated[AnyReference, Field(discriminator="kind")]
 def column_reference(name: str, values: Array, kind: ColumnKind | None) -> AnyReference:
     """Count the values of a column; without a kind numbers are numeric, all else categories that may be named."""
     if kind is ColumnKind.NUMERIC or (kind is None and np.asarray(values).dtype.kind in "fiu"):
-        return _numeric(name, np.asarray(values, dtype=np.float64))
-    # Booleans and class labels name no person, however rare.
-    return _categorical(name, np.asarray(values, dtype=object), RARE if kind is ColumnKind.CATEGORICAL else 1)
+        numbers = np.asarray(values, dtype=np.float64)
+        counted = Numbers(name, some(numbers))
+        counted.add(numbers)
+        return counted.reference()
+    tally: Counter[Any] = Counter(np.asarray(values, dtype=object).tolist())
+    return words_reference(name, tally, len(values), least(kind))
 
 
-def _numeric(name: str, values: NDArray[np.float64]) -> NumericReference:
-    present = values[~np.isnan(values)]
-    finite = present[np.isfinite(present)]
-    center, scale = _fitting_grid(finite)
-    edges, top = grid.edges(grid.RANK[grid.codes(present, center, 1 / scale)], BINS)
-    table = grid.table(edges, top)
-    counts = np.bincount(table.take(grid.codes(present, center, 1 / scale)), minlength=len(edges) + 3)
-    return NumericReference(
-        name=name,
-        center=center,
-        scale=scale,
-        edges=edges.tolist(),
-        top=top,
-        counts=counts[1 : len(edges) + 1].tolist(),
-        missing=int(values.size - present.size),
-        minimum=float(finite.min()) if finite.size else None,
-        maximum=float(finite.max()) if finite.size else None,
-    )
+def least(kind: ColumnKind | None) -> int:
+    """Rows that a category needs to be named: booleans and class labels name no person, however rare."""
+    return RARE if kind is ColumnKind.CATEGORICAL else 1
+
+
+def some(values: Floats) -> Floats:
+    """As many values as the grid is chosen by; all of a few, always the same of many."""
+    if values.size <= GRID_ROWS:
+        return values
+    return values[np.random.default_rng(_SEED).integers(0, values.size, GRID_ROWS)]
+
+
+class Numbers:
+    """A numeric reference in the making. Its grid is chosen by some of the values; all are counted, in any number of parts."""
+
+    def __init__(self, name: str, some: Floats) -> None:
+        self._name = name
+        self._center, self._scale = _fitting_grid(some[np.isfinite(some)])
+        self._cells = np.zeros(grid.CELLS, dtype=np.int64)
+        self._low, self._high = np.inf, -np.inf
+
+    def add(self, values: Floats) -> None:
+        """Count more values; NaN for missing."""
+        if not values.size:
+            return
+        self._cells += grid.masses(values, self._center, 1 / self._scale, _CELL_RUN)
+        low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            finite = values[np.isfinite(values)]
+            low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
+        self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
+
+    def reference(self) -> NumericReference:
+        """The bins of all values, and their counts."""
+        edges, top = grid.edges(grid.by_rank(self._cells), BINS)
+        counts = np.bincount(grid.table(edges, top), self._cells, minlength=len(edges) + 3).astype(np.int64)
+        finite = self._low <= self._high
+        return NumericReference(
+            name=self._name,
+            center=self._center,
+            scale=self._scale,
+            edges=edges.tolist(),
+            top=top,
+            counts=counts[1 : len(edges) + 1].tolist(),
+            missing=int(self._cells[grid.NAN].sum()),
+            minimum=self._low if finite else None,
+            maximum=self._high if finite else None,
+        )
 
 
 def _fitting_grid(finite: NDArray[np.float64]) -> tuple[float, float]:
@@ -195,15 +231,22 @@ def _fitting_grid(finite: NDArray[np.float64]) -> tuple[float, float]:
     return best
 
 
-def _categorical(name: str, values: Array, rare: int) -> CategoricalReference:
-    tally: Counter[Any] = Counter(values.tolist())
-    missing = tally.pop(None, 0)
-    named = [(str(v), n) for v, n in tally.items() if n >= rare and len(str(v)) <= MAX_CATEGORY_LENGTH]
+def words_reference(name: str, tally: Mapping[Any, int], rows: int, rare: int) -> CategoricalReference:
+    """The reference of categories.
+
+    Args:
+        name: of the column.
+        tally: rows of each value, None for missing; values that are left out are other ones.
+        rows: all of them.
+        rare: rows that a category needs to be named.
+    """
+    missing = tally.get(None, 0)
+    named = [(str(v), n) for v, n in tally.items() if v is not None and n >= rare and len(str(v)) <= MAX_CATEGORY_LENGTH]
     kept = sorted(named, key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES]
     return CategoricalReference(
         name=name,
         categories=[name for name, _ in kept],
         counts=[count for _, count in kept],
-        other=len(values) - missing - sum(count for _, count in kept),
+        other=rows - missing - sum(count for _, count in kept),
         missing=missing,
     )

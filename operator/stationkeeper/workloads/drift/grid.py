@@ -52,6 +52,19 @@ def runs(values: NDArray[Any], center: float, inverse: float, size: int) -> Iter
         yield np.right_shift(short.view(np.uint32), np.uint32(16), out=found)
 
 
+def masses(values: NDArray[Any], center: float, inverse: float, size: int) -> Ints:
+    """How many of the values lie in each cell, by its code; so many values at once."""
+    cells = np.zeros(CELLS, dtype=np.int64)
+    for found in runs(values, center, inverse, min(size, len(values))):
+        cells += np.bincount(found, minlength=CELLS)
+    return cells
+
+
+def by_rank(cells: Ints) -> Ints:
+    """The masses of cells in the order of the numbers, those of `NAN` left out."""
+    return np.bincount(RANK[~NAN], cells[~NAN], minlength=CELLS).astype(np.int64)  # exact below 2**53
+
+
 def table(edges: Ints, top: int) -> NDArray[np.uint8]:
     """Bin of each cell: 0 below the first edge, 1..k inside, k+1 above `top`, k+2 missing.
 
@@ -89,23 +102,22 @@ def center_and_scale(finite: Floats) -> tuple[float, float]:
     return float(center), float(scale)
 
 
-def edges(ranks: Ints, bins: int) -> tuple[Ints, int]:
-    """Edges of about `bins` bins of equal mass over the ranks of a sample, and its highest rank.
+def edges(mass: Ints, bins: int) -> tuple[Ints, int]:
+    """Edges of about `bins` bins of equal mass, and the highest rank that is met; `mass` is how often each rank is.
 
     The outermost bins are halved outwards `TAIL` times, as far as `FEWEST` rows are in each: there the values lie far apart.
     A cell that alone holds a bin's mass (a zero, a default, a whole number) gets a bin of its own, and the empty cells above
     it another, so at most three times as many bins come out.
     """
-    if not ranks.size:
+    cells, total = np.flatnonzero(mass), int(mass.sum())
+    if not total:
         return np.empty(0, dtype=np.int64), 0
-    mass = np.bincount(ranks, minlength=CELLS)
-    cells = np.flatnonzero(mass)
     before = np.concatenate(([0], np.cumsum(mass[cells])[:-1]))
-    share = ranks.size / bins
+    share = total / bins
     heavy = mass[cells] >= share
     tail = share / 2.0 ** np.arange(1, TAIL + 1)
     tail = tail[tail >= FEWEST]
-    due = np.sort(np.concatenate((np.arange(bins) * share, tail, ranks.size - tail)))
+    due = np.sort(np.concatenate((np.arange(bins) * share, tail, total - tail)))
     starts = np.diff(np.searchsorted(due, before, side="right"), prepend=0) > 0
     starts |= heavy
     starts[1:] |= heavy[:-1]

@@ -11,7 +11,7 @@ from stationkeeper.api.report import MultivariateResult, SegmentResult, Violatio
 from stationkeeper.workloads.drift import rowdata, segments
 from stationkeeper.workloads.drift.multivariate import Components, Samples, judge_multivariate, withheld
 from stationkeeper.workloads.drift.reference import ReferenceProfile
-from stationkeeper.workloads.drift.rowdata import Typed, typed
+from stationkeeper.workloads.drift.rowdata import Looked, Typed, look, typed
 from stationkeeper.workloads.drift.segments import judge_segments
 
 
@@ -52,20 +52,61 @@ def judge_rows(
         importance: share of the model's score that each feature carries, where the revision knows it.
     """
     current, kept = typed(rows, reference), None if sample is None else typed(sample, reference)
-    notes = [f"{why}; it was not compared" for why in current.unread.values()]
-    if rows.height < policy.min_samples:
-        few = f"{rows.height} captured rows are fewer than the {policy.min_samples} of minSamples"
-        together = withheld(policy.features.multivariate, few, rows.height)
+    whole = _whole(features, kept)
+    looked = look(current, reference, whole)
+    return judge_looked(looked, Whole(current, kept, pca, seed), reference, policy, whole=whole, importance=importance)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Whole rows of both sides, for what no column shows alone."""
+
+    current: Typed
+    sample: Typed | None = None  # of the reference; None where none are kept
+    pca: Components | None = None
+    seed: int = 0
+
+
+def judge_looked(
+    looked: Looked,
+    rows: Whole | None,
+    reference: ReferenceProfile,
+    policy: DriftPolicySpec,
+    *,
+    whole: frozenset[str],
+    importance: Mapping[str, float] = {},
+) -> RowFindings:
+    """The same of rows that were looked at already, column by column.
+
+    Args:
+        looked: all rows of the window.
+        rows: as many of them as are judged whole; None where the policy asks for nothing that needs them (`needs_rows`).
+        reference: what the columns looked like.
+        policy: what is checked.
+        whole: the numeric features of which only whole numbers are known.
+        importance: as in `judge_rows`.
+    """
+    notes = [f"{why}; it was not compared" for why in looked.unread.values()]
+    if looked.rows < policy.min_samples:
+        few = f"{looked.rows} captured rows are fewer than the {policy.min_samples} of minSamples"
+        together = withheld(policy.features.multivariate, few, looked.rows)
         return RowFindings(multivariate=together, segments=segments.withheld(policy.segments, few), notes=[*notes, few])
     alpha = policy.false_alarm_rate / max(len(reference.features), 1)
-    broken = rowdata.violations(current, reference, policy.schema_, alpha, _whole(features, kept))
-    shared = divided(policy)
+    broken = rowdata.violations(looked, reference, policy.schema_, alpha, whole)
+    if rows is None:
+        return RowFindings(violations=broken, notes=notes)
+    shared, kept = divided(policy), rows.sample
     return RowFindings(
-        violations=broken,
-        multivariate=_together(current, kept, shared, pca, seed),
-        segments=judge_segments(current.columns, None if kept is None else kept.columns, reference, shared, importance),
+        violations=[*broken, *rowdata.duplicates(rows.current, policy.schema_)],
+        multivariate=_together(rows.current, kept, shared, rows.pca, rows.seed),
+        segments=judge_segments(rows.current.columns, None if kept is None else kept.columns, reference, shared, importance),
         notes=notes,
     )
+
+
+def needs_rows(policy: DriftPolicySpec) -> bool:
+    """Whether a policy asks for what only whole rows show."""
+    return bool(policy.features.multivariate or policy.segments or policy.schema_.max_duplicate_share is not None)
 
 
 def divided(policy: DriftPolicySpec) -> DriftPolicySpec:

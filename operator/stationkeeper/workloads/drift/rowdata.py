@@ -1,7 +1,11 @@
-"""What rows show of the data's quality beyond their counts: types, fractions, constants, units, duplicates, unseen values by name."""
+"""What rows show of the data's quality beyond their counts: types, fractions, constants, units, duplicates, unseen values by name.
+
+Each column is looked at alone (`Seen`), part by part, so that all rows of a file are looked at and none is kept; duplicates alone need
+whole rows.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,12 +20,15 @@ from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.drift import schema, units
 from stationkeeper.workloads.drift.bins import AnyReference, CategoricalReference, NumericReference
 from stationkeeper.workloads.drift.calibration import ordinary
+from stationkeeper.workloads.drift.grid import Floats, Ints
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.variation import ColumnVariation
 
 MIN_WHOLE: Final = 100  # values of the reference that must all be whole before fractions are strange
 _NAMED: Final = 3  # examples
 _LENGTH: Final = 40  # characters of an example
+_UNKNOWN: Final = 1_000  # unseen words that are counted: of more, the most frequent
+_THINNED: Final = 100_000  # numbers that are kept of a column, half as many at least where there are more
 
 Array = NDArray[Any]
 
@@ -46,22 +53,146 @@ def typed(rows: pl.DataFrame, reference: ReferenceProfile) -> Typed:
             found.misread[column.name] = numbers.null_count() - rows[column.name].null_count()
             frame = numbers.to_frame()
         try:
-            found.columns[column.name] = from_frame(frame, [Column(name=column.name, kind=_kind(column))])[column.name]
+            found.columns[column.name] = from_frame(frame, [Column(name=column.name, kind=kind_of(column))])[column.name]
         except ColumnError as error:
             found.unread[column.name] = str(error)
     return found
 
 
-def _kind(column: AnyReference) -> ColumnKind:
+def kind_of(column: AnyReference) -> ColumnKind:
+    """How the values of a reference's column are read."""
     if isinstance(column, NumericReference):
         return ColumnKind.NUMERIC
-    return ColumnKind.BOOLEAN if {*column.categories} <= {"true", "false"} else ColumnKind.CATEGORICAL
+    # Without any category it is text of which no word is frequent, such as a key.
+    named = {*column.categories}
+    return ColumnKind.BOOLEAN if named and named <= {"true", "false"} else ColumnKind.CATEGORICAL
+
+
+@dataclass(frozen=True, slots=True)
+class Thinned:
+    """Every so many of the finite numbers of a column, in their order."""
+
+    values: Floats
+    every: int = 1  # a power of two, so that parts can be thinned alike
+
+    @classmethod
+    def of(cls, values: Floats) -> "Thinned":
+        """As many of these as are kept."""
+        every = 1
+        while values.size > _THINNED * every:
+            every *= 2
+        kept = values[::every]
+        return cls(kept[np.isfinite(kept)], every)
+
+    def __add__(self, other: "Thinned") -> "Thinned":
+        every = max(self.every, other.every)
+        values = np.concatenate([part.values[:: every // part.every] for part in (self, other)])
+        while values.size > _THINNED:
+            values, every = values[::2], every * 2
+        return Thinned(values, every)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What some rows show of one column of a reference. Two of them add up to that of all their rows."""
+
+    counts: Ints  # in the bins of the reference
+    misread: int = 0  # texts that are no numbers
+    fractions: int = 0  # numbers that are not whole ...
+    fraction: float | None = None  # ... and the first of them
+    numbers: Thinned = field(default_factory=lambda: Thinned(np.empty(0)))
+    unknown: Mapping[str, int] = field(default_factory=dict)  # rows of the words that the reference does not name
+    value: float | str | None = None  # the first that is not missing ...
+    varies: bool = False  # ... and whether another was met
+
+    @classmethod
+    def of_numbers(cls, column: NumericReference, values: Floats, *, misread: int = 0, whole: bool = False) -> "Seen":
+        """Look at numbers, NaN for missing; at their fractions only where the reference is `whole`."""
+        counts = column.count(values)
+        fractions, fraction = _fractions(values) if whole else (0, None)
+        value, varies = _only(values, counts)
+        return cls(counts, misread, fractions, fraction, Thinned.of(values), value=value, varies=varies)
+
+    @classmethod
+    def of_words(cls, column: CategoricalReference, tally: Mapping[Any, int]) -> "Seen":
+        """Look at words: how many rows have each, None for missing, in the order in which they are met first."""
+        words = [word for word in tally if word is not None]
+        unknown = {word: tally[word] for word in words if word not in column.lookup}
+        first = words[0] if words else None
+        return cls(column.count(tally), unknown=_frequent(unknown, column), value=first, varies=len(words) > 1)
+
+    def __add__(self, other: "Seen") -> "Seen":
+        known = [seen.value for seen in (self, other) if seen.value is not None]
+        unknown = Counter(self.unknown)
+        unknown.update(other.unknown)
+        return Seen(
+            counts=self.counts + other.counts,
+            misread=self.misread + other.misread,
+            fractions=self.fractions + other.fractions,
+            fraction=other.fraction if self.fraction is None else self.fraction,
+            numbers=self.numbers + other.numbers,
+            unknown=unknown,
+            value=known[0] if known else None,
+            varies=self.varies or other.varies or (len(known) > 1 and known[0] != known[1]),
+        )
+
+
+def _fractions(values: Floats) -> tuple[int, float | None]:
+    broken = values[np.isfinite(values) & (values != np.floor(values))]
+    return int(broken.size), float(broken[0]) if broken.size else None
+
+
+def _only(values: Floats, counts: Ints) -> tuple[float | None, bool]:
+    """A number, and whether there is another: values of several bins are several."""
+    met = np.count_nonzero(counts[:-1])
+    if not met:
+        return None, False
+    if met > 1:
+        return 0.0, True
+    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    return low, low != high
+
+
+def _frequent(unknown: Mapping[str, int], column: CategoricalReference) -> Mapping[str, int]:
+    if len(unknown) <= _UNKNOWN:
+        return unknown
+    written = written_as_floats(column)
+    kept = {word for word, _ in Counter(unknown).most_common(_UNKNOWN)} | (unknown.keys() & written.keys())
+    return {word: rows for word, rows in unknown.items() if word in kept}
+
+
+def written_as_floats(column: CategoricalReference) -> dict[str, str]:
+    """Whole numbers among the categories, by what they look like with a needless fraction."""
+    return {f"{name}.0": name for name in column.categories if name.lstrip("-").isdigit()}
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Rows, looked at column by column; features that cannot be read by name, with the reason."""
+
+    rows: int
+    seen: Mapping[str, Seen]
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+def look(rows: Typed, reference: ReferenceProfile, whole: frozenset[str]) -> Looked:
+    """Look at rows that are in memory; `whole` as in `violations`."""
+    seen: dict[str, Seen] = {}
+    for column in reference.features:
+        if (values := rows.columns.get(column.name)) is None:
+            continue
+        if isinstance(column, NumericReference):
+            misread = rows.misread.get(column.name, 0)
+            seen[column.name] = Seen.of_numbers(column, values, misread=misread, whole=column.name in whole)
+        else:
+            seen[column.name] = Seen.of_words(column, Counter(values.tolist()))
+    return Looked(rows.rows, seen, rows.unread)
 
 
 def violations(
-    rows: Typed, reference: ReferenceProfile, checks: SchemaChecks, alpha: float, whole: frozenset[str]
+    rows: Looked, reference: ReferenceProfile, checks: SchemaChecks, alpha: float, whole: frozenset[str]
 ) -> list[Violation]:
-    """Everything that breaks schema and quality in these rows, features in the reference's order.
+    """Everything that breaks schema and quality in the columns of these rows, features in the reference's order.
 
     Args:
         rows: of the window; at least one.
@@ -72,15 +203,15 @@ def violations(
     """
     found: list[Violation] = []
     for column in reference.features:
-        if column.name not in rows.columns:
+        if column.name not in rows.seen:
             found += _unread(rows, column, checks)
             continue
-        values = rows.columns[column.name]
+        seen = rows.seen[column.name]
         variation = ordinary(reference.variation, "features", column.name, rows.rows)
         if checks.type_mismatch == "Breach":
-            found += _types(rows, column, values, fractions=column.name in whole)
-        found += _values(column, values, checks, alpha, variation)
-    return found + list(_duplicates(rows, checks))
+            found += _types(rows.rows, column, seen, fractions=column.name in whole)
+        found += _values(column, seen, checks, alpha, variation)
+    return found
 
 
 def whole_numbers(sample: Typed) -> frozenset[str]:
@@ -93,7 +224,7 @@ def _is_whole(values: Array) -> bool:
     return bool(finite.size >= MIN_WHOLE and (finite == np.floor(finite)).all())
 
 
-def _unread(rows: Typed, column: AnyReference, checks: SchemaChecks) -> Iterator[Violation]:
+def _unread(rows: Looked, column: AnyReference, checks: SchemaChecks) -> Iterator[Violation]:
     why = rows.unread[column.name].partition(": ")[2]
     if why == "is missing":
         if checks.missing_columns == "Breach":
@@ -102,56 +233,43 @@ def _unread(rows: Typed, column: AnyReference, checks: SchemaChecks) -> Iterator
         yield Violation(type="data_type", column=column.name, observed=why, expected=column.kind)
 
 
-def _types(rows: Typed, column: AnyReference, values: Array, *, fractions: bool) -> Iterator[Violation]:
-    misread = rows.misread.get(column.name, 0)
-    if schema.matters(misread, rows.rows):
-        observed = f"text that is no number in {misread} of {rows.rows} rows"
+def _types(rows: int, column: AnyReference, seen: Seen, *, fractions: bool) -> Iterator[Violation]:
+    if schema.matters(seen.misread, rows):
+        observed = f"text that is no number in {seen.misread} of {rows} rows"
         yield Violation(type="data_type", column=column.name, observed=observed, expected="numbers")
     if fractions:
-        broken = values[np.isfinite(values) & (values != np.floor(values))]
-        if schema.matters(broken.size, rows.rows):
-            observed = f"fractions in {broken.size} of {rows.rows} rows, for example {broken[0]:.6g}"
+        if schema.matters(seen.fractions, rows):
+            observed = f"fractions in {seen.fractions} of {rows} rows, for example {seen.fraction:.6g}"
             yield Violation(type="data_type", column=column.name, observed=observed, expected="whole numbers")
     elif isinstance(column, CategoricalReference):
-        known = {f"{name}.0": name for name in column.categories if name.lstrip("-").isdigit()}
-        floats = Counter(v for v in values.tolist() if v in known and v not in column.lookup)
-        if schema.matters(floats.total(), rows.rows):
+        known = written_as_floats(column)
+        floats = Counter({word: times for word, times in seen.unknown.items() if word in known})
+        if schema.matters(floats.total(), rows):
             first = floats.most_common(1)[0][0]
-            observed = f"{first!r} for {known[first]!r}, and such like, in {floats.total()} of {rows.rows} rows"
+            observed = f"{first!r} for {known[first]!r}, and such like, in {floats.total()} of {rows} rows"
             yield Violation(type="data_type", column=column.name, observed=observed, expected="categories of whole numbers")
 
 
 def _values(
-    column: AnyReference, values: Array, checks: SchemaChecks, alpha: float, variation: ColumnVariation | None
+    column: AnyReference, seen: Seen, checks: SchemaChecks, alpha: float, variation: ColumnVariation | None
 ) -> Iterator[Violation]:
-    counts = np.bincount(column.index(values), minlength=column.bins)
-    yield from schema.unexpected(column, counts, checks, alpha, _unseen(column, values))
-    if checks.constant_columns == "Breach" and (value := _only(values)) and schema.varies(column, counts, alpha, variation):
-        yield schema.constant(column, value)
+    examples = [word[:_LENGTH] for word, _ in Counter(seen.unknown).most_common(_NAMED)]
+    yield from schema.unexpected(column, seen.counts, checks, alpha, examples)
+    single = None if seen.value is None or seen.varies else _shown(seen.value)
+    if checks.constant_columns == "Breach" and single and schema.varies(column, seen.counts, alpha, variation):
+        yield schema.constant(column, single)
     if checks.unit_change == "Breach" and isinstance(column, NumericReference):
-        power = units.power_of_values(column, values, units.Ordinary(alpha, variation))
+        power = units.power_of_values(column, seen.numbers.values, units.Ordinary(alpha, variation))
         if power is not None:
             yield units.violation(column, power)
 
 
-def _unseen(column: AnyReference, values: Array) -> list[str]:
-    """The most frequent categories that the reference does not name."""
-    if isinstance(column, NumericReference):
-        return []
-    unknown = Counter(value for value in values.tolist() if value not in column.lookup)
-    return [value[:_LENGTH] for value, _ in unknown.most_common(_NAMED)]
+def _shown(value: float | str) -> str:
+    return repr(value[:_LENGTH]) if isinstance(value, str) else f"{value:.6g}"
 
 
-def _only(values: Array) -> str | None:
-    """The one value of a column that is not missing, in words; None when there are none or several."""
-    if values.dtype.kind == "f":
-        known = np.unique(values[~np.isnan(values)])
-        return f"{known[0]:.6g}" if known.size == 1 else None
-    named = {value for value in values.tolist() if value is not None}
-    return repr(named.pop()[:_LENGTH]) if len(named) == 1 else None
-
-
-def _duplicates(rows: Typed, checks: SchemaChecks) -> Iterator[Violation]:
+def duplicates(rows: Typed, checks: SchemaChecks) -> Iterator[Violation]:
+    """Rows that repeat another one, where the policy allows only so many."""
     if checks.max_duplicate_share is None or rows.unread or not rows.columns:
         return  # without every column rows look more alike than they are
     types = {name: pl.Float64 if values.dtype.kind == "f" else pl.String for name, values in rows.columns.items()}

@@ -114,10 +114,9 @@ def test_wasserstein_is_scipys_in_robust_standard_deviations(shape: str, within:
 def test_the_default_effect_is_that_of_a_shift_by_a_seventh_of_a_standard_deviation(test: Test) -> None:
     measure = MEASURES[test]
     if "numeric" in measure.kinds:
-        column = numeric(stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000))
-        found = compare(
-            test, column, counts(column.center + stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000) + 1 / 7, column)
-        )
+        normal = stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+        column = numeric(normal)
+        found = compare(test, column, counts(normal + 1 / 7, column))
         assert found.value == pytest.approx(measure.effect, rel=0.06)
     else:  # half the rows are one of two words; a threshold in the middle of a normal column makes such
         above = round(200_000 * stats.norm.cdf(1 / 7))
