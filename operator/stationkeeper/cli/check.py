@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -72,14 +73,15 @@ def check(
     spec = read_policy(policy) if policy else DriftPolicySpec()
     try:
         from stationkeeper.workloads.checks.frames import FrameError, Names, Roles, check_frames
-        from stationkeeper.workloads.checks.sources import Server, SourceError, load_current, load_reference
+        from stationkeeper.workloads.checks.sources import Server, SourceError, open_current, open_reference
     except ImportError as error:
         raise CommandError(f"{error}: checks need more packages: pip install 'stationkeeper[workloads]'") from error
     server, roles = Server(endpoint_url, region), Roles(timestamp, prediction or (), ignore or ())
+    names = Names(_short(reference), _short(current), policy.name if policy else "the defaults")
     try:
-        before = load_reference(reference, server)
-        names = Names(_short(reference), _short(current), policy.name if policy else "the defaults")
-        report = check_frames(before, load_current(current, server, before), spec, roles, names)
+        with TemporaryDirectory(prefix="stationkeeper-") as scratch:
+            before = open_reference(reference, server, Path(scratch))
+            report = check_frames(before, open_current(current, server, before, Path(scratch)), spec, roles, names)
     except (FrameError, SourceError) as error:
         raise CommandError(str(error)) from error
     _print(report, output)

@@ -10,17 +10,19 @@ from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.checks.assemble import Evidence, Subject, report
-from stationkeeper.workloads.checks.samples import Counted, FrameError, Roles, Sample, count, sample_of, span
+from stationkeeper.workloads.checks.samples import Current, FrameError, Roles, Sample, count, sample_of, span
 from stationkeeper.workloads.drift.components import fit_components
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
-from stationkeeper.workloads.drift.rowchecks import RowFindings, divided, judge_rows
+from stationkeeper.workloads.drift.rowchecks import RowFindings, Whole, divided, judge_looked, needs_rows
+from stationkeeper.workloads.drift.rowdata import typed
+from stationkeeper.workloads.drift.table import FrameTable, Table, chosen, rows_at
 from stationkeeper.workloads.drift.verdict import judge
 from stationkeeper.workloads.drift.windows import Window
 
 __all__ = ["FrameError", "Names", "Roles", "check_frames"]
 
-MAX_ROWS: Final = 200_000  # that are looked at one by one; all are counted
+MAX_ROWS: Final = 200_000  # of each side that are held against each other whole; all are counted
 _SEED: Final = 20130401
 
 
@@ -34,13 +36,16 @@ class Names:
 
 
 def check_frames(
-    reference: pl.DataFrame | ReferenceProfile,
-    current: pl.DataFrame | Profile,
+    reference: pl.DataFrame | Table | ReferenceProfile,
+    current: pl.DataFrame | Table | Profile,
     policy: DriftPolicySpec | None = None,
     roles: Roles | None = None,
     names: Names | None = None,
 ) -> DriftReport:
     """Compare two samples by a policy; without one the defaults and calibrated thresholds decide.
+
+    Rows of a table are read as they are counted and none is kept, unless the policy asks for what whole rows alone show: then at most
+    `MAX_ROWS` of each side are.
 
     Args:
         reference: rows, or the profile of a revision (`reference.json`).
@@ -53,14 +58,15 @@ def check_frames(
         FrameError: when a named column is missing or nothing can be compared.
     """
     policy, roles, names = policy or DriftPolicySpec(), roles or Roles(), names or Names()
-    sample = sample_of(reference, roles) if isinstance(reference, pl.DataFrame) else None
+    sample = None if isinstance(reference, ReferenceProfile) else sample_of(reference, roles)
     profile = sample.profile if sample else reference
     assert isinstance(profile, ReferenceProfile)
-    found = Counted(current) if isinstance(current, Profile) else count(current, profile, roles)
-    rows = _rows(current, profile, sample, policy) if isinstance(current, pl.DataFrame) else RowFindings()
+    table = FrameTable(current) if isinstance(current, pl.DataFrame) else current
+    whole = sample.whole if sample else frozenset[str]()
+    found = Current(table) if isinstance(table, Profile) else count(table, profile, roles, whole)
     evidence = Evidence(
         counts=judge(found.counts, _without(divided(policy), found.unread)),
-        rows=rows,
+        rows=RowFindings() if isinstance(table, Profile) else _rows(table, found, profile, sample, policy),
         notes=[*(sample.notes if sample else ()), *found.notes],
         answers=bool(found.counts.layout.reference.predictions),
         watched=False,
@@ -70,7 +76,7 @@ def check_frames(
     digest = sha256(canonical_json(policy.model_dump(mode="json", by_alias=True, exclude_defaults=True)))
     subject = Subject(names.current, names.policy, "", digest, 1, profile.digest)
     now = datetime.now(UTC)
-    window = None if isinstance(current, Profile) else span(current, roles.timestamp)
+    window = None if isinstance(table, Profile) else span(table, roles.timestamp)
     return report(subject, policy, window or Window(now, now), evidence, now)
 
 
@@ -80,12 +86,21 @@ def _without(policy: DriftPolicySpec, unread: frozenset[str]) -> DriftPolicySpec
     return policy.model_copy(update={"features": policy.features.model_copy(update={"columns": own})})
 
 
-def _rows(current: pl.DataFrame, profile: ReferenceProfile, sample: Sample | None, policy: DriftPolicySpec) -> RowFindings:
-    few = current if current.height <= MAX_ROWS else current.sample(MAX_ROWS, seed=_SEED)
-    tests = policy.features.multivariate.tests if policy.features.multivariate else []
+def _rows(table: Table, found: Current, profile: ReferenceProfile, sample: Sample | None, policy: DriftPolicySpec) -> RowFindings:
+    assert found.looked
+    rows = _whole_rows(table, profile, sample, policy) if needs_rows(policy) else None
+    return judge_looked(found.looked, rows, profile, policy, whole=sample.whole if sample else frozenset())
+
+
+def _whole_rows(table: Table, profile: ReferenceProfile, sample: Sample | None, policy: DriftPolicySpec) -> Whole:
+    names = [column.name for column in profile.features if column.name in table.schema]
+    few = typed(rows_at(table, names, chosen(table.rows, MAX_ROWS, _SEED)), profile)
     if sample is None:
-        return judge_rows(few, profile, policy, sample=None, pca=None, seed=_SEED)
+        return Whole(few, seed=_SEED)
+    numbers = chosen(sample.rows.rows, MAX_ROWS, _SEED)
+    rows = rows_at(sample.rows, [column.name for column in sample.features], numbers)
+    times = None if sample.times is None else sample.times[numbers]
     # Also the domain classifier wants them: they know what stretches of the reference gave.
-    components = fit_components(sample.rows, sample.features, timestamps=sample.times, seed=_SEED) if tests else None
-    kept = sample.rows if sample.rows.height <= MAX_ROWS else sample.rows.sample(MAX_ROWS, seed=_SEED)
-    return judge_rows(few, profile, policy, sample=kept, pca=components, seed=_SEED, features=sample.features)
+    together = policy.features.multivariate is not None
+    components = fit_components(rows, sample.features, timestamps=times, seed=_SEED) if together else None
+    return Whole(few, typed(rows, profile), components, _SEED)

@@ -1,34 +1,26 @@
 """What a person names on the command line: rows (Parquet, CSV, NDJSON) or a stored profile, here or in S3."""
 
-import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
 
 import polars as pl
-from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
 from stationkeeper.api.meta import ENV_ACCESS_KEY, ENV_SECRET_KEY
 from stationkeeper.api.storage import Storage
-from stationkeeper.workloads.artifacts.errors import ArtifactError, StoreDenied, StoreError
+from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreError
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.checks.files import ROWS, SourceError, files_of, reading
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
-from stationkeeper.workloads.training.reading import NULLS
+from stationkeeper.workloads.drift.table import Table, frame
 
-MAX_BYTES: Final = 8 * 2**30  # of one object
-_TYPING_ROWS: Final = 10_000
+__all__ = ["Server", "SourceError", "load_reference", "open_current", "open_reference"]
+
 _REFERENCE, _PROFILE = ".json", ".profile"
-_PARQUET, _CSV, _NDJSON = (".parquet", ".pq"), (".csv", ".csv.gz"), (".ndjson", ".jsonl")
-_ROWS: Final = (*_PARQUET, *_CSV, *_NDJSON)
-
-
-class SourceError(Exception):
-    """What was named cannot be read; the message names the file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +39,43 @@ class _File:
     at: Path | str  # a path, or a key of the store
     store: Store | None = None
 
-    def open(self) -> Path | io.BytesIO:
-        """What Polars reads."""
-        if self.store is not None:
-            return io.BytesIO(self.store.get(str(self.at), max_bytes=MAX_BYTES))
-        return Path(self.at)
+    def local(self, scratch: Path) -> Path:
+        """Where it is on this machine; an object of a store is fetched, so that its columns can be read one by one.
+
+        Raises:
+            SourceError: when it cannot be fetched.
+        """
+        if self.store is None:
+            return Path(self.at)
+        path = scratch / f"{len(list(scratch.iterdir())):06}-{self.name.rpartition('/')[2]}"
+        with reading(self.name):
+            self.store.download(str(self.at), path)
+        return path
 
     def content(self) -> bytes:
         """All bytes."""
-        source = self.open()
-        return source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        return Path(self.at).read_bytes() if self.store is None else self.store.get(str(self.at))
 
 
-def load_reference(address: str, server: Server) -> pl.DataFrame | ReferenceProfile:
+def open_reference(address: str, server: Server, scratch: Path) -> Table | ReferenceProfile:
     """Rows of a file or of all files of a folder, or a revision's `reference.json`.
+
+    Args:
+        address: a path, or `s3://bucket/path`.
+        server: of addresses in S3.
+        scratch: a folder for what must be written to be read column by column; it has to outlive the table.
 
     Raises:
         SourceError: when it is neither.
     """
     files = _files(address, server)
     if len(files) == 1 and files[0].name.endswith(_REFERENCE):
-        with _reading(files[0]):
+        with reading(files[0].name):
             return ReferenceProfile.decode(files[0].content())
-    return _rows(files, ())
+    return _table(files, (), scratch)
 
 
-def load_current(address: str, server: Server, reference: pl.DataFrame | ReferenceProfile) -> pl.DataFrame | Profile:
+def open_current(address: str, server: Server, reference: Table | ReferenceProfile, scratch: Path) -> Table | Profile:
     """Rows, or profiles in the bins of the reference: one `.profile`, or a folder of them, which are merged.
 
     Raises:
@@ -80,21 +83,37 @@ def load_current(address: str, server: Server, reference: pl.DataFrame | Referen
     """
     files = _files(address, server)
     if not all(file.name.endswith(_PROFILE) for file in files):
-        return _rows(files, _texts(reference))
+        return _table(files, _texts(reference), scratch)
     if not isinstance(reference, ReferenceProfile):
         raise SourceError(f"{address} holds counts in the bins of a reference.json: give that file as the reference")
-    total = Profile.empty(reference)
-    for file in files:
-        with _reading(file):
-            total = total.merge(total.read(file.content()))
+    total, damaged = Profile.empty(reference).total(_contents(files))
+    for place, error in damaged.items():
+        raise SourceError(f"{files[place].name} cannot be read: {error}") from error
     return total
 
 
-def _texts(reference: pl.DataFrame | ReferenceProfile) -> list[str]:
+def load_reference(address: str, server: Server) -> pl.DataFrame | ReferenceProfile:
+    """`open_reference`, with all rows in memory.
+
+    Raises:
+        SourceError: when it is neither rows nor a reference.
+    """
+    with TemporaryDirectory(prefix="stationkeeper-") as scratch:
+        found = open_reference(address, server, Path(scratch))
+        return found if isinstance(found, ReferenceProfile) else frame(found)
+
+
+def _contents(files: Sequence[_File]) -> Iterator[bytes]:
+    for file in files:
+        with reading(file.name):
+            yield file.content()
+
+
+def _texts(reference: Table | ReferenceProfile) -> list[str]:
     """The columns that hold text: CSV does not tell `"1"` from 1."""
-    if isinstance(reference, pl.DataFrame):
-        return [name for name, dtype in reference.schema.items() if dtype == pl.String]
-    return [column.name for column in reference.features if column.kind == "categorical"]
+    if isinstance(reference, ReferenceProfile):
+        return [column.name for column in reference.features if column.kind == "categorical"]
+    return [name for name, dtype in reference.schema.items() if dtype == pl.String]
 
 
 def _files(address: str, server: Server) -> list[_File]:
@@ -109,12 +128,12 @@ def _files(address: str, server: Server) -> list[_File]:
     except ValidationError as error:
         raise SourceError(f"{address}: {error.errors()[0]['msg']}; write s3://bucket/path") from error
     if not files:
-        raise SourceError(f"{address} is no file, and no folder with files ({', '.join(_ROWS)}, {_PROFILE})")
+        raise SourceError(f"{address} is no file, and no folder with files ({', '.join(ROWS)}, {_PROFILE})")
     return files
 
 
 def _listable(name: str) -> bool:
-    return name.endswith((*_ROWS, _PROFILE))
+    return name.endswith((*ROWS, _PROFILE))
 
 
 def _local(path: Path) -> list[_File]:
@@ -132,49 +151,12 @@ def _remote(address: str, server: Server) -> list[_File]:
     return [_File(store.uri(key), key, store) for key in keys]
 
 
-@contextmanager
-def _reading(file: _File) -> Iterator[None]:
-    try:
-        yield
-    except (ArtifactError, StoreError, PolarsError, OSError, UnicodeDecodeError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise SourceError(f"{file.name} cannot be read: {line}") from error
-
-
-def _rows(files: Sequence[_File], texts: Collection[str]) -> pl.DataFrame:
-    frames = []
+def _table(files: Sequence[_File], texts: Collection[str], scratch: Path) -> Table:
     for file in files:
-        with _reading(file):
-            frames.append(_frame(file, texts))
-    try:
-        return pl.concat(frames, how="diagonal_relaxed")
-    except PolarsError as error:
-        raise SourceError(f"{files[0].name} and its neighbours do not fit together: {str(error).splitlines()[0]}") from error
-
-
-def _frame(file: _File, texts: Collection[str]) -> pl.DataFrame:
-    if file.name.endswith(_PARQUET):
-        return pl.read_parquet(file.open(), glob=False)
-    if file.name.endswith(_NDJSON):
-        return pl.read_ndjson(file.open(), infer_schema_length=None)
-    if file.name.endswith(_CSV):
-        return _csv(file, texts)
-    if file.name.endswith(_PROFILE):
-        raise SourceError(f"{file.name} holds counts only; name rows, or as the reference the reference.json of the counts")
-    raise SourceError(f"{file.name} has an ending that says nothing; name it {', '.join(_ROWS)}, {_PROFILE} or {_REFERENCE}")
-
-
-def _csv(file: _File, texts: Collection[str]) -> pl.DataFrame:
-    names = pl.read_csv(file.open(), n_rows=0, glob=False).columns
-    types = {name: pl.String for name in names if name in texts}
-    try:
-        return _typed_csv(file, types, _TYPING_ROWS)
-    except PolarsError:  # a column changes its type further down: then it is text, and that is no error but a finding
-        return _typed_csv(file, types, None)
-
-
-def _typed_csv(file: _File, types: Mapping[str, type[pl.String]], rows: int | None) -> pl.DataFrame:
-    """The rows; types are chosen by the first `rows` of them (None: by all, which is slow)."""
-    return pl.read_csv(
-        file.open(), glob=False, null_values=NULLS, infer_schema_length=rows, try_parse_dates=True, schema_overrides=types
-    )
+        if file.name.endswith(_PROFILE):
+            raise SourceError(f"{file.name} holds counts only; name rows, or as the reference the reference.json of the counts")
+        if not file.name.endswith(ROWS):
+            raise SourceError(
+                f"{file.name} has an ending that says nothing; name it {', '.join(ROWS)}, {_PROFILE} or {_REFERENCE}"
+            )
+    return files_of({file.name: file.local(scratch) for file in files}, texts, scratch)

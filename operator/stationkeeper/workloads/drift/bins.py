@@ -161,7 +161,7 @@ def column_reference(name: str, values: Array, kind: ColumnKind | None) -> AnyRe
     """Count the values of a column; without a kind numbers are numeric, all else categories that may be named."""
     if kind is ColumnKind.NUMERIC or (kind is None and np.asarray(values).dtype.kind in "fiu"):
         numbers = np.asarray(values, dtype=np.float64)
-        counted = Numbers(name, some(numbers))
+        counted = Numbers(name, numbers[positions(numbers.size)])
         counted.add(numbers)
         return counted.reference()
     tally: Counter[Any] = Counter(np.asarray(values, dtype=object).tolist())
@@ -173,19 +173,19 @@ def least(kind: ColumnKind | None) -> int:
     return RARE if kind is ColumnKind.CATEGORICAL else 1
 
 
-def some(values: Floats) -> Floats:
-    """As many values as the grid is chosen by; all of a few, always the same of many."""
-    if values.size <= GRID_ROWS:
-        return values
-    return values[np.random.default_rng(_SEED).integers(0, values.size, GRID_ROWS)]
+def positions(rows: int) -> Ints:
+    """The rows whose values choose the grids of columns: all of a few, always the same of many."""
+    if rows <= GRID_ROWS:
+        return np.arange(rows)
+    return np.random.default_rng(_SEED).integers(0, rows, GRID_ROWS)
 
 
 class Numbers:
     """A numeric reference in the making. Its grid is chosen by some of the values; all are counted, in any number of parts."""
 
-    def __init__(self, name: str, some: Floats) -> None:
+    def __init__(self, name: str, chosen: Floats) -> None:
         self._name = name
-        self._center, self._scale = _fitting_grid(some[np.isfinite(some)])
+        self._center, self._scale = _fitting_grid(chosen[np.isfinite(chosen)])
         self._cells = np.zeros(grid.CELLS, dtype=np.int64)
         self._low, self._high = np.inf, -np.inf
 

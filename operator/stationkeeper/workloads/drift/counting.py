@@ -1,66 +1,165 @@
 """Rows counted as fast as they are read: one column after the other, so that memory is that of a few columns, not of the rows."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
+from polars.exceptions import PolarsError
 
 from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
-from stationkeeper.workloads.drift.bins import AnyReference, CategoricalReference
-from stationkeeper.workloads.drift.grid import Ints
+from stationkeeper.workloads.drift.bins import CategoricalReference, NumericReference
+from stationkeeper.workloads.drift.grid import Floats, Ints
 from stationkeeper.workloads.drift.profile import Profile
+from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfile
+from stationkeeper.workloads.drift.rowdata import UNKNOWN, Looked, Seen, kind_of, written_as_floats
+from stationkeeper.workloads.drift.table import Part, Table
 
-AT_ONCE: Final = 1_000_000  # rows of a column in memory
 _THREADS: Final = 2  # one column is read while another is counted
+_MANY: Final = 10_000  # distinct words of a part, of which not each is looked at
+
+T = TypeVar("T")
 
 
-def count_rows(rows: pl.LazyFrame, none: Profile, *, at_once: int = AT_ONCE) -> Profile:
-    """The profile of rows that hold every feature and output of a reference by its name.
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What all rows of a table show, in the bins of a reference."""
+
+    looked: Looked
+    outputs: Mapping[str, Ints] = field(default_factory=dict)  # bins of each prediction
+    wrong: Mapping[str, str] = field(default_factory=dict)  # predictions that cannot be read as their kind, with the reason
+
+    def profile(self, none: Profile) -> Profile:
+        """The profile of these rows; `none` is that of no rows, against the columns that could be read."""
+        reference = none.layout.reference
+        features = [self.looked.seen[column.name].counts for column in reference.features]
+        return none.of([*features, *(self.outputs[column.name] for column in reference.predictions)], self.looked.rows)
+
+
+def count_rows(table: Table, reference: ReferenceProfile, *, whole: frozenset[str] = frozenset()) -> Counted:
+    """Look at every row once. What cannot be read does not hold up the rest.
 
     Args:
-        rows: for example `pl.scan_parquet(...)`, of which only the columns that are counted are read.
-        none: the profile of no rows, against the reference.
-        at_once: rows of a column that are read at once.
+        table: of which only the columns of the reference are read.
+        reference: whose bins are used.
+        whole: the numeric features of which only whole numbers are known.
+    """
+    known = table.schema
+    features = {column.name: column for column in reference.features if column.name in known}
+    outputs = {column.name: column for column in reference.predictions if column.name in known}
+    unread = {c.name: str(ColumnError(c.name, "is missing")) for c in reference.features if c.name not in known}
+    wrong: dict[str, str] = {}
+    seen = {name: _nothing(column) for name, column in features.items()}
+    answers = {name: np.zeros(column.bins, dtype=np.int64) for name, column in outputs.items()}
+
+    def look(values: pl.Series) -> tuple[Seen | str | None, Ints | str | None]:
+        feature, output = features.get(values.name), outputs.get(values.name)
+        return (
+            None if feature is None else _readable(values, lambda: _seen(feature, values, whole)),
+            None if output is None else _readable(values, lambda: _counts(output, values)),
+        )
+
+    with each_column() as each:
+        for part in table.parts(list({**features, **outputs})):
+            for name, (feature, output) in each(part, list({**features, **outputs}), look):
+                if isinstance(feature, str):
+                    unread[name] = feature
+                    features.pop(name), seen.pop(name)
+                elif feature is not None:
+                    seen[name] += feature
+                if isinstance(output, str):
+                    wrong[name] = output
+                    outputs.pop(name), answers.pop(name)
+                elif output is not None:
+                    answers[name] += output
+    return Counted(Looked(table.rows, seen, unread), answers, wrong)
+
+
+def _nothing(column: AnyReference) -> Seen:
+    return Seen(np.zeros(column.bins, dtype=np.int64))
+
+
+def _readable(values: pl.Series, work: Callable[[], T]) -> T | str:
+    try:
+        return work()
+    except ColumnError as error:
+        return str(error)
+    except PolarsError as error:  # bytes that are no text
+        return str(ColumnError(values.name, str(error).splitlines()[0]))
+
+
+class Each:
+    """Does something with every column of a part; threads read and work side by side."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+
+    def __call__(self, part: Part, names: Sequence[str], work: Callable[[pl.Series], T]) -> Iterator[tuple[str, T]]:
+        """What the work gives for each of these columns, in their order."""
+
+        def block(names: Sequence[str]) -> list[tuple[str, T]]:
+            return [(column.name, work(column)) for column in part.read(names).iter_columns()]
+
+        for found in self._pool.map(block, part.blocks(names)):
+            yield from found
+
+
+@contextmanager
+def each_column() -> Iterator[Each]:
+    """The threads, as long as they are needed."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield Each(pool)
+
+
+def _seen(column: AnyReference, values: pl.Series, whole: frozenset[str]) -> Seen:
+    if isinstance(column, CategoricalReference):
+        return Seen.of_words(column, *_tally(column, values, kind_of(column)))
+    misread = 0
+    if values.dtype == pl.String:
+        texts, values = values, values.cast(pl.Float64, strict=False)
+        misread = values.null_count() - texts.null_count()
+    fractions = column.name in whole and not values.dtype.is_integer()
+    looked = (Seen.of_numbers(column, numbers, whole=fractions) for numbers in numbers_of(values))
+    return sum(looked, Seen(np.zeros(column.bins, dtype=np.int64), misread))
+
+
+def _counts(column: AnyReference, values: pl.Series) -> Ints:
+    """The bins of an output, which is numbers or whatever can be written as text."""
+    if isinstance(column, NumericReference):
+        return sum((column.count(numbers) for numbers in numbers_of(values)), np.zeros(column.bins, dtype=np.int64))
+    return Seen.of_words(column, *_tally(column, values.cast(pl.String), ColumnKind.CATEGORICAL)).counts
+
+
+def numbers_of(values: pl.Series) -> Iterator[Floats]:
+    """A column as the file holds it: arrays are looked at where they are, and never copied into one.
 
     Raises:
-        ColumnError: when a column is missing, or cannot be read as its kind.
+        ColumnError: when it holds no numbers.
     """
-    known, height = set(rows.collect_schema().names()), int(rows.select(pl.len()).collect().item())
-    columns = [column for _, column in none.layout.columns]
-
-    def count(column: AnyReference, start: int) -> Ints:
-        read = rows.slice(start, at_once).select(pl.col(column.name) if column.name in known else ()).collect()
-        return _counts(column, read)
-
-    total = none.fresh()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, height, at_once):
-            counts: Sequence[Ints] = list(pool.map(count, columns, [start] * len(columns)))
-            total = total.merge(none.of(counts, min(at_once, height - start)))
-    return total
+    wanted = [Column(name=values.name, kind=ColumnKind.NUMERIC)]
+    for chunk in values.get_chunks():
+        yield from_frame(chunk.alias(values.name).to_frame(), wanted)[values.name]
 
 
-def _counts(column: AnyReference, read: pl.DataFrame) -> Ints:
-    if not read.columns:
-        raise ColumnError(column.name, "is missing")
-    # Chunk by chunk, as the file holds them: their arrays are looked at where they are, and never copied into one.
-    chunks = [chunk.alias(column.name).to_frame() for chunk in read.to_series().get_chunks()]
-    if isinstance(column, CategoricalReference):
-        return sum((column.count(_tally(column.name, chunk)) for chunk in chunks), np.zeros(column.bins, dtype=np.int64))
-    wanted = [Column(name=column.name, kind=ColumnKind.NUMERIC)]
-    arrays = (from_frame(chunk, wanted)[column.name] for chunk in chunks)
-    return sum((column.count(array) for array in arrays), np.zeros(column.bins, dtype=np.int64))
+def _tally(column: CategoricalReference, values: pl.Series, kind: ColumnKind) -> tuple[Mapping[Any, int], int]:
+    """Rows of each distinct value, in the order in which they are met first; and the rows of those that are left out.
 
-
-def _tally(name: str, rows: pl.DataFrame) -> Counter[Any]:
-    """How often each distinct value is met."""
-    distinct = rows.group_by(name).len("rows")
-    words = from_frame(distinct, [Column(name=name, kind=ColumnKind.CATEGORICAL)])[name]
+    Of very many values those are left out that the reference does not name, but for the most frequent.
+    """
+    distinct, rest = values.to_frame().group_by(values.name, maintain_order=True).len("rows"), 0
+    if distinct.height > _MANY and values.dtype == pl.String:
+        telling = pl.Series([*column.categories, *written_as_floats(column)], dtype=pl.String)
+        known = pl.col(values.name).is_null() | pl.col(values.name).is_in(telling.implode())
+        others = distinct.filter(~known).sort("rows", descending=True, maintain_order=True)
+        rest = int(others["rows"][UNKNOWN:].sum())
+        distinct = pl.concat((distinct.filter(known), others.head(UNKNOWN)))
+    words = from_frame(distinct, [Column(name=values.name, kind=kind)])[values.name]
     tally: Counter[Any] = Counter()
     for word, times in zip(words.tolist(), distinct["rows"].to_list(), strict=True):
         tally[word] += times  # a boolean's words are fewer than its values
-    return tally
+    return tally, rest

@@ -27,7 +27,7 @@ from stationkeeper.workloads.drift.variation import ColumnVariation
 MIN_WHOLE: Final = 100  # values of the reference that must all be whole before fractions are strange
 _NAMED: Final = 3  # examples
 _LENGTH: Final = 40  # characters of an example
-_UNKNOWN: Final = 1_000  # unseen words that are counted: of more, the most frequent
+UNKNOWN: Final = 1_000  # unseen words that are counted: of more, the most frequent
 _THINNED: Final = 100_000  # numbers that are kept of a column, half as many at least where there are more
 
 Array = NDArray[Any]
@@ -114,12 +114,20 @@ class Seen:
         return cls(counts, misread, fractions, fraction, Thinned.of(values), value=value, varies=varies)
 
     @classmethod
-    def of_words(cls, column: CategoricalReference, tally: Mapping[Any, int]) -> "Seen":
-        """Look at words: how many rows have each, None for missing, in the order in which they are met first."""
+    def of_words(cls, column: CategoricalReference, tally: Mapping[Any, int], rest: int = 0) -> "Seen":
+        """Look at words.
+
+        Args:
+            column: the reference.
+            tally: how many rows have each, None for missing, in the order in which they are met first.
+            rest: rows with words that are not in the tally, none of which the reference names.
+        """
         words = [word for word in tally if word is not None]
         unknown = {word: tally[word] for word in words if word not in column.lookup}
         first = words[0] if words else None
-        return cls(column.count(tally), unknown=_frequent(unknown, column), value=first, varies=len(words) > 1)
+        counts = column.count(tally)
+        counts[-2] += rest
+        return cls(counts, unknown=_frequent(unknown, column), value=first, varies=len(words) > 1)
 
     def __add__(self, other: "Seen") -> "Seen":
         known = [seen.value for seen in (self, other) if seen.value is not None]
@@ -154,10 +162,10 @@ def _only(values: Floats, counts: Ints) -> tuple[float | None, bool]:
 
 
 def _frequent(unknown: Mapping[str, int], column: CategoricalReference) -> Mapping[str, int]:
-    if len(unknown) <= _UNKNOWN:
+    if len(unknown) <= UNKNOWN:
         return unknown
     written = written_as_floats(column)
-    kept = {word for word, _ in Counter(unknown).most_common(_UNKNOWN)} | (unknown.keys() & written.keys())
+    kept = {word for word, _ in Counter(unknown).most_common(UNKNOWN)} | (unknown.keys() & written.keys())
     return {word: rows for word, rows in unknown.items() if word in kept}
 
 

@@ -7,19 +7,39 @@ import polars as pl
 import pytest
 
 from stationkeeper.workloads.artifacts.errors import StoreDenied
-from stationkeeper.workloads.checks import sources
-from stationkeeper.workloads.checks.sources import Server, SourceError, load_current, load_reference
+from stationkeeper.workloads.checks import files, sources
+from stationkeeper.workloads.checks.sources import Server, SourceError, load_reference, open_current, open_reference
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.table import FrameTable, frame
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.drift import helpers
 
 ROWS = pl.DataFrame({"code": ["1", "2", None], "temp": [1.5, None, 3.0], "late": [True, False, True]})
+LIKE = FrameTable(ROWS)
 HERE = Server()
 
 
+def rows(address: str, scratch: Path, server: Server = HERE) -> pl.DataFrame:
+    """The current rows, beside a reference like `ROWS`."""
+    found = open_current(address, server, LIKE, scratch)
+    assert not isinstance(found, Profile)
+    return frame(found)
+
+
+@pytest.fixture
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
 @pytest.mark.parametrize("name", ["r.parquet", "r.csv", "r.csv.gz", "r.ndjson", "r.jsonl"])
-def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_every_format_gives_the_same_rows(
+    tmp_path: Path, scratch: Path, name: str, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not small:  # as if the file were large
+        monkeypatch.setattr(files, "_SMALL_TEXT", 0)
+        monkeypatch.setattr(files, "_SMALL", 0)
     path = tmp_path / name
     if name.endswith("parquet"):
         ROWS.write_parquet(path)
@@ -27,21 +47,23 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
         ROWS.write_csv(path, compression="gzip" if name.endswith("gz") else "uncompressed")
     else:
         ROWS.write_ndjson(path)
-    loaded = load_current(str(path), HERE, ROWS)
-    assert isinstance(loaded, pl.DataFrame)
+    loaded = rows(str(path), scratch)
     assert loaded.to_dict(as_series=False) == ROWS.to_dict(as_series=False)
 
 
-def test_text_of_digits_stays_text_where_the_reference_has_text(tmp_path: Path) -> None:
+def test_text_of_digits_stays_text_where_the_reference_has_text(tmp_path: Path, scratch: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("code,temp\n1,2\n3,4\n")
-    as_reference, as_current = load_reference(str(path), HERE), load_current(str(path), HERE, ROWS)
+    as_reference, as_current = load_reference(str(path), HERE), rows(str(path), scratch)
     assert isinstance(as_reference, pl.DataFrame)
-    assert isinstance(as_current, pl.DataFrame)
     assert (as_reference.schema["code"], as_current.schema["code"]) == (pl.Int64, pl.String)
 
 
-def test_a_column_that_changes_its_type_far_down_comes_as_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_a_column_that_changes_its_type_far_down_comes_as_text(
+    tmp_path: Path, small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_SMALL_TEXT", files._SMALL_TEXT if small else 0)
     path = tmp_path / "r.csv"
     path.write_text("temp\n" + "1\n" * 20_000 + "cold\n")
     loaded = load_reference(str(path), HERE)
@@ -49,16 +71,15 @@ def test_a_column_that_changes_its_type_far_down_comes_as_text(tmp_path: Path) -
     assert (loaded.schema["temp"], loaded.height) == (pl.String, 20_001)
 
 
-def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
+def test_a_folder_is_all_its_files(tmp_path: Path, scratch: Path) -> None:
     ROWS.write_parquet(tmp_path / "a.parquet")
     ROWS.drop("late").write_csv(tmp_path / "b.csv")
     (tmp_path / "README.txt").write_text("not rows")
-    loaded = load_current(str(tmp_path), HERE, ROWS)
-    assert isinstance(loaded, pl.DataFrame)
+    loaded = rows(str(tmp_path), scratch)
     assert (loaded.height, loaded["late"].null_count()) == (6, 3)
 
 
-def test_stored_counts_are_read_and_merged(tmp_path: Path) -> None:
+def test_stored_counts_are_read_and_merged(tmp_path: Path, scratch: Path) -> None:
     reference = helpers.reference(2_000)
     (tmp_path / "reference.json").write_bytes(reference.encode())
     flushed = tmp_path / "day"
@@ -67,12 +88,12 @@ def test_stored_counts_are_read_and_merged(tmp_path: Path) -> None:
         (flushed / f"{number}.profile").write_bytes(helpers.profile(reference, 100, number).encode())
     loaded = load_reference(str(tmp_path / "reference.json"), HERE)
     assert isinstance(loaded, ReferenceProfile)
-    merged = load_current(str(flushed), HERE, loaded)
+    merged = open_current(str(flushed), HERE, loaded, scratch)
     assert isinstance(merged, Profile)
     assert merged.rows == 300
 
 
-def test_addresses_in_s3_are_read_through_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_addresses_in_s3_are_read_through_the_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scratch: Path) -> None:
     ROWS.write_parquet(tmp_path / "a.parquet")
     store = MemoryStore({"a.parquet": (tmp_path / "a.parquet").read_bytes(), "notes.txt": b""}, name="s3://models/flights")
     opened: list[Any] = []
@@ -83,9 +104,7 @@ def test_addresses_in_s3_are_read_through_the_store(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(sources.S3Store, "open", open_)
     for address in ("s3://models/flights/a.parquet", "s3://models/flights/"):
-        loaded = load_current(address, Server("http://localhost:7070"), ROWS)
-        assert isinstance(loaded, pl.DataFrame)
-        assert loaded.height == 3
+        assert rows(address, scratch, Server("http://localhost:7070")).height == 3
     assert opened == [("s3://models/flights", "http://localhost:7070")] * 2
     store.before = lambda _operation, _key: (_ for _ in ()).throw(StoreDenied("cannot read: no credentials"))
     with pytest.raises(SourceError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and --endpoint-url"):
@@ -113,13 +132,13 @@ def test_what_cannot_be_read_is_said_by_name(tmp_path: Path, name: str, content:
         load_reference(str(path), HERE)
 
 
-def test_counts_without_their_reference_or_with_another_are_refused(tmp_path: Path) -> None:
+def test_counts_without_their_reference_or_with_another_are_refused(tmp_path: Path, scratch: Path) -> None:
     reference = helpers.reference(2_000)
     path = tmp_path / "x.profile"
     path.write_bytes(helpers.profile(reference, 100).encode())
     with pytest.raises(SourceError, match=r"holds counts in the bins of a reference\.json"):
-        load_current(str(path), HERE, ROWS)
+        open_current(str(path), HERE, LIKE, scratch)
     with pytest.raises(SourceError, match="counted in the bins of another revision"):
-        load_current(str(path), HERE, helpers.reference(2_000, 1))
+        open_current(str(path), HERE, helpers.reference(2_000, 1), scratch)
     with pytest.raises(SourceError, match="write s3://bucket/path"):
-        load_reference("s3://B/", HERE)
+        open_reference("s3://B/", HERE, scratch)

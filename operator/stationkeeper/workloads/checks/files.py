@@ -1,0 +1,173 @@
+"""Files of rows as one table (`drift.table`): Parquet, CSV and NDJSON, read column by column however large they are.
+
+Small files are read whole, and neighbours together. Large text is written once as Parquet: its columns cannot be read one by one.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from stationkeeper.workloads.artifacts.errors import ArtifactError, StoreError
+from stationkeeper.workloads.drift.table import AT_ONCE, Part
+from stationkeeper.workloads.training.reading import NULLS
+
+PARQUET, CSV, NDJSON = (".parquet", ".pq"), (".csv", ".csv.gz"), (".ndjson", ".jsonl")
+ROWS: Final = (*PARQUET, *CSV, *NDJSON)
+_SMALL_TEXT: Final = 16 * 2**20  # bytes of a text file that is read whole
+_ALL_TEXT: Final = 4 * _SMALL_TEXT  # of all of them
+_SMALL: Final = 2 * AT_ONCE  # values of a Parquet file that is read whole
+_TYPING_ROWS: Final = 10_000
+
+
+class SourceError(Exception):
+    """What was named cannot be read; the message names the file and what to do."""
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Say by name what cannot be read."""
+    try:
+        yield
+    except (ArtifactError, StoreError, PolarsError, OSError, UnicodeDecodeError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise SourceError(f"{name} cannot be read: {line}") from error
+
+
+@dataclass(frozen=True)
+class Readable:
+    """One file: its columns, its rows, and how to read some of them."""
+
+    name: str
+    rows: int
+    schema: Mapping[str, pl.DataType]
+    scan: Callable[[], pl.LazyFrame]
+
+    @property
+    def small(self) -> bool:
+        """Whether it is read whole."""
+        return self.rows * len(self.schema) <= _SMALL
+
+    def read(self, names: Sequence[str], start: int, rows: int) -> pl.DataFrame:
+        """Some columns, as far as the file has them, of some rows.
+
+        Raises:
+            SourceError: when they cannot be read.
+        """
+        with reading(self.name):
+            return self.scan().slice(start, rows).select([name for name in names if name in self.schema]).collect()
+
+
+def files_of(paths: Mapping[str, Path], texts: Collection[str], scratch: Path) -> "Files":
+    """Files by their endings.
+
+    Args:
+        paths: where each is, by what it is called.
+        texts: the columns that hold text: CSV does not tell `"1"` from 1.
+        scratch: a folder for what must be written to be read column by column.
+
+    Raises:
+        SourceError: when one cannot be read, or they do not fit together.
+    """
+    text = sum(path.stat().st_size for name, path in paths.items() if not name.endswith(PARQUET) and path.exists())
+    kept = _SMALL_TEXT if text <= _ALL_TEXT else 0
+    return Files([_readable(name, path, texts, scratch, kept) for name, path in paths.items()])
+
+
+def _readable(name: str, path: Path, texts: Collection[str], scratch: Path, kept: int) -> Readable:
+    with reading(name):
+        if name.endswith(PARQUET):
+            return _parquet(name, path)
+        scans = _csv(path, texts) if name.endswith(CSV) else [pl.scan_ndjson(path, infer_schema_length=None)]
+        if path.stat().st_size <= kept and not name.endswith(".gz"):
+            rows = _first(scans, lambda scan: scan.collect())
+            return Readable(name, rows.height, rows.schema, rows.lazy)
+        written = scratch / f"{len(list(scratch.iterdir())):06}.parquet"
+        _first(scans, lambda scan: scan.sink_parquet(written, compression="lz4"))
+        return _parquet(name, written)
+
+
+def _parquet(name: str, path: Path) -> Readable:
+    scan = partial(pl.scan_parquet, path, glob=False)
+    return Readable(name, int(scan().select(pl.len()).collect().item()), scan().collect_schema(), scan)
+
+
+def _csv(path: Path, texts: Collection[str]) -> list[pl.LazyFrame]:
+    """The rows by the types of the first ones; and by those of all, which is slow, where a column changes its type further down:
+    then it is text, and that is no error but a finding.
+    """
+    names = pl.scan_csv(path, n_rows=0, glob=False, infer_schema=False).collect_schema().names()
+    types = {name: pl.String for name in names if name in texts}
+    return [
+        pl.scan_csv(path, glob=False, null_values=NULLS, infer_schema_length=rows, try_parse_dates=True, schema_overrides=types)
+        for rows in (_TYPING_ROWS, None)
+    ]
+
+
+def _first(scans: Sequence[pl.LazyFrame], work: Callable[[pl.LazyFrame], Any]) -> Any:
+    """What work gives for the first of these that can be read."""
+    for scan in scans[:-1]:
+        try:
+            return work(scan)
+        except PolarsError:
+            continue
+    return work(scans[-1])
+
+
+class Files:
+    """All rows of some files. A column that a file lacks is missing there; of several types the one that holds all is taken."""
+
+    def __init__(self, files: Sequence[Readable]) -> None:
+        self._files = files
+        try:
+            empty = [pl.DataFrame(schema=dict(file.schema)) for file in files]
+            self._schema = pl.concat(empty, how="diagonal_relaxed").schema
+        except PolarsError as error:
+            why = str(error).splitlines()[0]
+            raise SourceError(f"{files[0].name} and its neighbours do not fit together: {why}") from error
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        """See `Table.schema`."""
+        return self._schema
+
+    @property
+    def rows(self) -> int:
+        """See `Table.rows`."""
+        return sum(file.rows for file in self._files)
+
+    def parts(self, names: Sequence[str]) -> Iterator[Part]:
+        """See `Table.parts`."""
+        small: list[pl.DataFrame] = []
+        for file in self._files:
+            if file.small:
+                small.append(self._fitted(file, names, 0, file.rows))
+            if small and (not file.small or sum(frame.height for frame in small) * max(len(names), 1) > _SMALL):
+                yield _together(small)
+                small = []
+            if not file.small:
+                for start in range(0, file.rows, AT_ONCE):
+                    rows = min(AT_ONCE, file.rows - start)
+                    yield Part(rows, partial(self._fitted, file, start=start, rows=rows))
+        if small:
+            yield _together(small)
+
+    def _fitted(self, file: Readable, names: Sequence[str], start: int, rows: int) -> pl.DataFrame:
+        """Some columns of a file in the types of the table."""
+        found = file.read(names, start, rows)
+        with reading(file.name):
+            columns = [
+                found[name].cast(dtype) if name in file.schema else pl.repeat(None, rows, dtype=dtype, eager=True).alias(name)
+                for name, dtype in ((name, self._schema[name]) for name in names)
+            ]
+        return pl.DataFrame(columns)
+
+
+def _together(frames: Sequence[pl.DataFrame]) -> Part:
+    whole = pl.concat(frames) if len(frames) > 1 else frames[0]
+    return Part(whole.height, whole.select)
