@@ -15,7 +15,7 @@ from stationkeeper.workloads.drift.reference import AnyReference
 from stationkeeper.workloads.drift.statistics import Statistic, compare, fitting
 from stationkeeper.workloads.drift.variation import ColumnVariation
 
-MIN_VALUES: Final = 30  # non-missing values on each side, to compare distribution functions
+MIN_VALUES: Final = 30  # on each side, to compare anything; non-missing ones where distribution functions are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _counter(calibrated: Sequence[_Measured]) -> Callable[[float], int]:
 def _measure(profile: Profile, check: Check) -> _Measured:
     column = check.column
     found = compare(fitting(check.asked.test, column.kind), column, profile.counts(check.group, column.name))
-    if found.measure.ordered and min(found.reference_size, found.current_size) < MIN_VALUES:
+    if min(found.reference_size, found.current_size) < MIN_VALUES:
         found = Statistic(found.name, math.nan, found.reference_size, found.current_size)
     return _Measured(check, found, ordinary(profile.layout.reference.variation, check.group, column.name, profile.rows))
 

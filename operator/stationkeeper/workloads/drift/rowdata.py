@@ -280,8 +280,11 @@ def duplicates(rows: Typed, checks: SchemaChecks) -> Iterator[Violation]:
     """Rows that repeat another one, where the policy allows only so many."""
     if checks.max_duplicate_share is None or rows.unread or not rows.columns:
         return  # without every column rows look more alike than they are
-    types = {name: pl.Float64 if values.dtype.kind == "f" else pl.String for name, values in rows.columns.items()}
-    share = 1 - pl.DataFrame(dict(rows.columns), schema=types).n_unique() / rows.rows
+    columns = [
+        pl.Series(name, values) if values.dtype.kind == "f" else pl.Series(name, values.tolist(), dtype=pl.String)
+        for name, values in rows.columns.items()
+    ]
+    share = 1 - pl.DataFrame(columns).n_unique() / rows.rows
     if share > checks.max_duplicate_share:
         expected = f"at most {checks.max_duplicate_share:.1%}"
         yield Violation(type="duplicate_rows", column="*", observed=f"{share:.1%} of rows repeat another", expected=expected)

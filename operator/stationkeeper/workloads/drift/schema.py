@@ -124,7 +124,9 @@ def varies(column: AnyReference, counts: Ints, alpha: float, variation: ColumnVa
     and is reckoned as one at the most usual value, from which it differs the least. A value that most rows have anyway is no fault.
     """
     seen, present = compare("TotalVariation", column, counts), int(counts[:-1].sum())
-    most = max(seen.shares, default=1.0)
+    *shares, missing = seen.shares or (1.0, 0.0)
+    # Of the values that are there: one and the same value, or none, is no more than one value.
+    most = max(shares) / (1 - missing) if missing < 1 else 1.0
     if present < MIN_VALUES or most > _DOMINANT:
         return False
     by_chance = most ** (present - 1)
@@ -146,7 +148,7 @@ def _only_value(column: AnyReference, counts: Ints) -> str | None:
     if isinstance(column, CategoricalReference):
         return repr(column.categories[at]) if at < len(column.categories) else None
     borders = [*column.edges, column.top + 1]
-    if not 0 < at < len(borders) or borders[at] - borders[at - 1] > 1:
+    if not column.cuts.size or not 0 < at < len(borders) or borders[at] - borders[at - 1] > 1:
         return None
     return f"about {(column.cuts[at - 1] + column.cuts[at]) / 2:.3g}"
 
