@@ -280,8 +280,8 @@ class World:
         self.pod(self.training_job(), "prepare", summary.encode().decode())
         self.say("the rows are handed over")
 
-    def publish(self, text: str, data: str = "data") -> str:
-        """The training publishes a revision with the digest of this text, learned from data with the digest of that."""
+    def publish(self, text: str, data: str = "data", through: datetime | None = None) -> str:
+        """The training publishes a revision with the digest of this text; `data` names its rows, `through` is the time of the newest."""
         revision = self.model["status"]["episode"]["revision"]
         champion = self.model["status"].get("serving") or {}
         self.finish_training(
@@ -292,6 +292,7 @@ class World:
             manifest_uri=f"s3://models/flights/manifests/{digest(text)[7:]}.json",
             revision=revision,
             data_digest=digest(data),
+            data_through=through,
             metrics={"roc_auc": 0.7},
             champion_digest=champion.get("digest"),
             champion_number=champion.get("number"),
@@ -400,11 +401,11 @@ class World:
         found = [s for pod in pods for s in pod["status"].get("containerStatuses") or [] if s["name"] == container]
         return str(found[-1]["state"]["terminated"]["message"])
 
-    def serve_first(self) -> None:
-        """Up to revision 1 serving."""
+    def serve_first(self, through: datetime | None = None) -> None:
+        """Up to revision 1 serving, whose newest row is of `through`."""
         self.settle()
         self.advance(seconds=60)
-        self.publish("first")
+        self.publish("first", through=through)
         self.settle()
         self.advance(seconds=10)
         self.ready(1)

@@ -69,8 +69,8 @@ def _merge(last: CheckStatus, policy: PolicyView, summaries: Sequence[CheckSumma
     return last.model_copy(
         update={
             "policy": policy.name,
-            "windows": _kept(windows, [w for w in windows if {w.data, w.features, w.predictions} & set(EVALUATED)]),
-            "quality": _kept(quality, [w for w in quality if w.verdict in EVALUATED]),
+            "windows": _kept(windows),
+            "quality": _kept(quality),
             "columns": shown.columns,
             "report": shown.report,
             "page": shown.page,
@@ -78,19 +78,29 @@ def _merge(last: CheckStatus, policy: PolicyView, summaries: Sequence[CheckSumma
     )
 
 
+def _evaluated(window: WindowVerdict | QualityVerdict) -> bool:
+    if isinstance(window, QualityVerdict):
+        return window.verdict in EVALUATED
+    return any(verdict in EVALUATED for verdict in (window.data, window.features, window.predictions))
+
+
 def _joined(known: Sequence[W], told: Sequence[W]) -> list[W]:
-    """What was told takes the place of what is known of the same time: a window that waited for rows has grown into it."""
-    joined = [window for window in known if not any(window.start < new.end and new.start < window.end for new in told)]
-    joined.extend(told)
-    return sorted(joined, key=lambda window: window.start)
+    """What is known and what was told, each time once, in whatever order summaries are read.
+
+    A verdict stands against the silence that was told before it, and a window that has grown against what it was.
+    """
+    found: list[W] = []
+    for window in sorted([*told, *known], key=lambda w: (_evaluated(w), w.end), reverse=True):
+        if not any(window.start < other.end and other.start < window.end for other in found):
+            found.append(window)
+    return sorted(found, key=lambda w: w.start)
 
 
-def _kept(windows: Sequence[W], evaluated: Sequence[W]) -> list[W]:
+def _kept(windows: Sequence[W]) -> list[W]:
     """The newest evaluated ones, and some of the others: silence does not make forget what was seen."""
-    places = {id(window) for window in evaluated[-REMEMBERED:]}
-    silent = [window for window in windows if not any(window is one for one in evaluated)]
-    places |= {id(window) for window in silent[-_SILENT:]}
-    return [window for window in windows if id(window) in places]
+    evaluated = [window for window in windows if _evaluated(window)]
+    silent = [window for window in windows if not _evaluated(window)]
+    return sorted([*evaluated[-REMEMBERED:], *silent[-_SILENT:]], key=lambda w: w.start)
 
 
 def _aside(

@@ -14,7 +14,7 @@ from stationkeeper.workloads.checks.assemble import TELLS, Evidence, report, ret
 from stationkeeper.workloads.checks.labelled import Labelled
 from stationkeeper.workloads.checks.quality import Quality
 from stationkeeper.workloads.checks.revision import line
-from stationkeeper.workloads.checks.summary import MAX_TOLD, cut
+from stationkeeper.workloads.checks.summary import MAX_TOLD, cut, newest
 from stationkeeper.workloads.checks.window import Checker, seed
 from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict
 from stationkeeper.workloads.drift.windows import Window
@@ -43,17 +43,18 @@ class Matured:
         """The newest windows that are told, the newest last."""
         told: list[QualityVerdict] = []
         trouble, judged, due = self._trouble(), 0, self.labelled.due
-        for position, window in enumerate(due):
+        reported = [window for window in due if window not in self.labelled.pending]
+        for window in due:
             key = self.labelled.records.key(window, quality=True)
             if self.labelled.records.has(key):
-                if position >= len(due) - MAX_TOLD:
+                if window in reported[-MAX_TOLD:]:
                     told.append(self._stored(window))
             elif trouble:
                 told.append(_unjudged(window, Verdict.ERROR, trouble))
             elif judged < MAX_PER_RUN:
                 told.append(self._judge(window))
                 judged += self.labelled.records.has(key)
-        return told[-MAX_TOLD:]
+        return newest(told, [verdict.labels > 0 for verdict in told])
 
     def _trouble(self) -> str:
         """What is wrong with the labels, if anything is: then no window can be judged."""

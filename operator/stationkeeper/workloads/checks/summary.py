@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.report import DriftReport
-from stationkeeper.api.status import ColumnStatistic, QualityVerdict, Verdict, WindowVerdict
+from stationkeeper.api.status import ColumnStatistic, QualityVerdict, RetiredCheck, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary
 from stationkeeper.workloads.drift.windows import Window
 from stationkeeper.workloads.report.ranking import ranked
 
 MAX_TOLD: Final = 10  # windows in the termination message
+_SILENT: Final = 3  # of them without a verdict, where there are enough others
 MAX_COLUMNS: Final = 10
 MAX_BYTES: Final = 3072
 # What is left out when it does not fit, in this order, down to so many.
 _FLOORS: Final = (("columns", 3), ("quality", 4), ("windows", 6), ("columns", 0), ("quality", 2), ("windows", 2), ("quality", 0))
+_RETIRED: Final = 4  # windows of each kind, of the revision before
+T = TypeVar("T")
 _LOUD, _QUIET = 256, 80  # characters of the newest message, and of the others that did not pass
 _ADDRESS: Final = 512
 
@@ -54,16 +57,31 @@ def unjudged(window: Window, verdict: Verdict, why: str) -> Told:
     )
 
 
-def summarise(config: CheckConfig, told: Sequence[Told], quality: Sequence[QualityVerdict] = ()) -> CheckSummary:
+def newest(told: Sequence[T], judged: Sequence[bool]) -> list[T]:
+    """The newest windows, in their order: silence after a verdict does not keep it back."""
+    spoken = [i for i, so in enumerate(judged) if so]
+    silent = [i for i, so in enumerate(judged) if not so]
+    kept = spoken[-(MAX_TOLD - min(len(silent), _SILENT)) :]
+    kept += silent[len(silent) - min(len(silent), MAX_TOLD - len(kept)) :]
+    return [told[i] for i in sorted(kept)]
+
+
+def summarise(
+    config: CheckConfig,
+    told: Sequence[Told],
+    quality: Sequence[QualityVerdict] = (),
+    retired: RetiredCheck | None = None,
+) -> CheckSummary:
     """The newest windows, as many as fit; the message of the newest is whole, those of passed ones are left out."""
-    newest = told[-MAX_TOLD:]
-    last = next((t for t in reversed(newest) if t.report), None)
+    kept = newest(told, [t.report is not None for t in told])
+    last = next((t for t in reversed(kept) if t.report), None)
     summary = CheckSummary(
         policy_uid=config.policy_uid,
         policy_digest=config.policy_digest,
         revision_digest=config.revision.digest,
-        windows=[_shortened(t.verdict, _LOUD if t is newest[-1] else _QUIET) for t in newest],
+        windows=[_shortened(t.verdict, _LOUD if t is kept[-1] else _QUIET) for t in kept],
         quality=list(quality[-MAX_TOLD:]),
+        retired=retired,
         columns=_columns(last.report) if last and last.report else [],
         report=_address(last.uri if last else None),
         page=_address(last.page if last else None),
@@ -73,12 +91,22 @@ def summarise(config: CheckConfig, told: Sequence[Told], quality: Sequence[Quali
     return summary
 
 
+def of_retired(config: CheckConfig, told: Sequence[Told], quality: Sequence[QualityVerdict]) -> RetiredCheck:
+    """What was still found of the revision before: a few windows, shortly told."""
+    judged = [_shortened(t.verdict, _QUIET) for t in told if t.report]
+    labelled = [found.model_copy(update={"message": cut(found.message, _QUIET)}) for found in quality]
+    return RetiredCheck(revision_digest=config.revision.digest, windows=judged[-_RETIRED:], quality=labelled[-_RETIRED:])
+
+
 def _size(summary: CheckSummary) -> int:
     return len(summary.model_dump_json(by_alias=True, exclude_none=True).encode())
 
 
 def _smaller(summary: CheckSummary) -> CheckSummary:
-    """Without the least wanted: the least of the columns, the oldest of the windows."""
+    """Without the least wanted: the revision before, the least of the columns, the oldest of the windows."""
+    if summary.retired and (summary.retired.windows or summary.retired.quality):
+        fewer = {"windows": []} if summary.retired.windows else {"quality": summary.retired.quality[1:]}
+        return summary.model_copy(update={"retired": summary.retired.model_copy(update=fewer)})
     for name, least in _FLOORS:
         items = getattr(summary, name)
         if len(items) > least:

@@ -4,7 +4,7 @@ Judges every closed window of the serving revision that has no report yet, oldes
 (`If-None-Match`) and never changed: running again finds it and repeats it. A window without any profile is
 `InsufficientData` and gets no report, so that files that arrive later, after an outage of the store say, are still judged as long
 as the window is among the last `windows.MAX_BACK`. When its labels have matured, a window is judged again on them, in a report of
-its own.
+its own. What the revision before answered last is judged too, until its labels have come.
 """
 
 import logging
@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from stationkeeper.api.base import format_time
-from stationkeeper.api.jobs import CheckConfig
+from stationkeeper.api.jobs import CheckConfig, RevisionIdentity
 from stationkeeper.api.meta import EXIT_OK
 from stationkeeper.api.report import DriftReport
-from stationkeeper.api.status import QualityVerdict, Verdict
+from stationkeeper.api.status import QualityVerdict, RetiredCheck, Verdict
 from stationkeeper.api.summary import CheckSummary, Summary
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.s3 import S3Store
@@ -28,7 +28,7 @@ from stationkeeper.workloads.checks.matured import Matured
 from stationkeeper.workloads.checks.quality import Quality
 from stationkeeper.workloads.checks.records import Records, page_key
 from stationkeeper.workloads.checks.revision import Revision
-from stationkeeper.workloads.checks.summary import MAX_TOLD, Told, of_report, summarise, unjudged
+from stationkeeper.workloads.checks.summary import MAX_TOLD, Told, of_report, of_retired, summarise, unjudged
 from stationkeeper.workloads.checks.tiling import Tiling
 from stationkeeper.workloads.checks.window import Checker
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
@@ -73,6 +73,7 @@ class Check:
     def run(self) -> list[Told]:
         """The windows in the order of time, the newest last."""
         told: list[Told] = []
+        reported = [s.window for s in self._stretches if s.whole and self._records.has(self._records.key(s.window))]
         for position, stretch in enumerate(self._stretches):
             if self._judged >= MAX_PER_RUN:
                 log.info("%d windows are left for the next run", len(self._stretches) - position)
@@ -80,9 +81,9 @@ class Check:
             # Stored reports are read only where they are told.
             if not stretch.whole:
                 told.append(self._waiting(stretch))
-            elif not self._records.has(self._records.key(stretch.window)):
+            elif stretch.window not in reported:
                 told.append(self._judge(stretch.window))
-            elif position >= len(self._stretches) - MAX_TOLD:
+            elif stretch.window in reported[-MAX_TOLD:]:
                 told.append(self._stored(stretch.window))
         return told
 
@@ -141,7 +142,29 @@ def check(config: CheckConfig, store: Store, now: datetime, labels: Store | None
         ConfigurationError: when the policy's window is no length.
     """
     begun = Check(config, store, labels, now)
-    return summarise(config, begun.run(), begun.run_quality())
+    told, quality = begun.run(), begun.run_quality()
+    return summarise(config, told, quality, _retired(config, store, now, labels))
+
+
+def _retired(config: CheckConfig, store: Store, now: datetime, labels: Store | None) -> RetiredCheck | None:
+    """What the revision before answered last. The one that serves does not suffer when something is wrong with it."""
+    if config.retired is None:
+        return None
+    before = config.retired
+    own = {
+        "revision": RevisionIdentity(number=before.number, digest=before.digest),
+        "predecessor": None,
+        "since": before.since,
+        "until": before.until,
+        "retired": None,
+    }
+    try:
+        config = config.model_copy(update=own)
+        begun = Check(config, store, labels, now)
+        return of_retired(config, begun.run(), begun.run_quality())
+    except Exception:  # swept, damaged, a store that fails: the next run looks again
+        log.exception("revision %d, which served before, was not judged", before.number)
+        return None
 
 
 def work() -> tuple[Summary, int]:

@@ -45,17 +45,19 @@ def sample(rows: int = 3_000, seed: int = 7) -> pl.DataFrame:
 def prepared(
     with_reference: bool = True,
     *,
+    number: int = 1,
+    into: MemoryStore | None = None,
     extra: Mapping[str, bytes] | None = None,
     labels: Mapping[str, Any] | None = None,
     **policy: Any,
 ) -> tuple[MemoryStore, CheckConfig]:
-    """A published revision and the check of it; `extra` are further files of the manifest."""
-    store = MemoryStore()
+    """A published revision and the check of it; `extra` are further files of the manifest, `into` a store that has others."""
+    store = MemoryStore() if into is None else into
     files = {FILE_PCA: put_blob(store, fit_components(sample(), helpers.FEATURES).encode()).wire()}
     files |= {name: put_blob(store, data).wire() for name, data in (extra or {}).items()}
     if with_reference:
         files[FILE_REFERENCE] = put_blob(store, REFERENCE.encode()).wire()
-    data = canonical_json(manifest(files))
+    data = canonical_json(manifest(files) | {"number": number})
     digest = sha256(data)
     store.create(keys.manifest(digest), data)
     config = CheckConfig.model_validate(
@@ -64,7 +66,7 @@ def prepared(
             "storage": {"uri": "s3://models/flights", "secretName": "s3"},
             "policy": "watch", "policyUid": "p-1", "policyDigest": "sha256:" + "a" * 64,
             "policySpec": helpers.policy(**policy).wire(),
-            "revision": {"number": 1, "digest": digest},
+            "revision": {"number": number, "digest": digest},
             "since": NOON,
             "labels": labels,
         }
