@@ -70,6 +70,9 @@ def _found(status: Object) -> Iterator[str]:
         condition = _condition(status, type_)
         if condition.get("message"):
             yield f"{subject}: {condition['message']}."
+    skewed = _condition(status, "Skewed")
+    if skewed.get("status") == "True":
+        yield f"Skew: {skewed['message']}."
     for check in status.get("checks") or []:
         verdicts = [window["features"] for window in (check.get("windows") or [])[-_MANY:]]
         if verdicts:

@@ -29,6 +29,18 @@ def test_a_training_that_waits_says_why_and_until_when():
     assert "said Breached, Breached of the features" in text
 
 
+def test_skew_is_explained_and_nothing_is_wanted_for_it():
+    world = World(policies=(policy(),))
+    world.serve_first(world.now)
+    assert "Skew" not in told(world)
+    world.advance(minutes=5)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    text = told(world)
+    assert "Skew: policy watch: the features never matched what the revision had just learned" in text
+    assert "Nothing asks for a training now." in text
+
+
 def test_a_candidate_that_waits_for_a_person_names_the_commands():
     world = World(policies=(policy(),))
     world.serve_first()

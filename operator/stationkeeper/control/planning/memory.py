@@ -7,7 +7,7 @@ from typing import TypeVar
 from stationkeeper.api.status import CheckStatus, QualityVerdict, RetiredCheck, RetiredRef, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary
 from stationkeeper.control.planning.drift import EVALUATED, PolicyView, drift
-from stationkeeper.control.planning.skew import Origin, marked
+from stationkeeper.control.planning.skew import UNKNOWN, Origin, marked
 
 REMEMBERED = 16  # evaluated windows kept in status, as many as `breach.of` may ask for
 _SILENT = 8  # others beside them: they occupy no place among those
@@ -23,7 +23,7 @@ def remember(
     revision_digest: str,
     now: datetime,
     *,
-    origin: Origin = Origin(),
+    origin: Origin = UNKNOWN,
     retired: RetiredRef | None = None,
 ) -> list[CheckStatus]:
     """The new memory: known windows and the reported ones, for today's policies and the revision that serves.

@@ -28,10 +28,13 @@ class Origin:
     moved: bool = False  # it answers a drift, or has served before: the world had moved when it began
 
 
+UNKNOWN = Origin()
+
+
 def origin_of(record: ModelRevisionSpec | None, retired: RetiredRef | None) -> Origin:
     """Where a serving revision comes from; `retired` is the one before."""
     if record is None:
-        return Origin()
+        return UNKNOWN
     again = retired is not None and retired.number > record.number
     return Origin(record.data_through, again or record.cause in (Cause.DRIFT, Cause.QUALITY))
 
