@@ -308,7 +308,7 @@ def replaced(world: World, through: datetime | None) -> World:
     """A person asks for revision 2, and its first windows differ from the start."""
     world.annotate(retrain="please")
     world.settle()
-    world.publish("second", through)
+    world.publish("second", through=through)
     world.settle()
     world.ready(2)
     world.settle()
