@@ -1,26 +1,15 @@
 """A holdout of its own (`evaluation.holdout.uri`): frozen like the data, read whole, whatever its age."""
 
-from dataclasses import dataclass
-
-import polars as pl
-
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.manifest import Column, Manifest
+from stationkeeper.api.manifest import Manifest
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import reading, schema
+from stationkeeper.workloads.training.divide import Frozen
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid
 from stationkeeper.workloads.training.handover import Paths
 from stationkeeper.workloads.training.inputs import Opened, fetch, freeze
 from stationkeeper.workloads.training.sample import Limit
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Frozen:
-    """Its rows with a label, and the digest of the list of its objects."""
-
-    rows: pl.DataFrame
-    digest: str
 
 
 def frozen_holdout(
@@ -41,32 +30,14 @@ def frozen_holdout(
         inputs = freeze(artifacts, opened, key, data, artifacts.uri(""))
         files = fetch(opened, inputs, paths.work / "holdout")
         present = {name for file in files for name in reading.columns_of(file)}
-        if missing := sorted({data.target, *([data.timestamp] if data.timestamp else [])} - present):
-            raise invalid("MissingTargetColumn", f"the column {missing[0]!r} is missing in the data under {uri}")
+        schema.check_present(present, data, uri)
         limit = Limit(None, data.timestamp, data.target, sorted(present), config.model.uid)
         frame = reading.read_window(files, data, schema.wanted_columns(present, config.training, champion), None, limit).drop(
             reading.OBJECT
         )
         rows = schema.with_target(frame, data.target, classifier=classifier)
     except AttemptEnded as ending:
-        raise _named(ending) from ending
+        raise invalid(ending.reason, f"evaluation.holdout.uri: {ending.message}") from ending
     for file in files:
         file.path.unlink()
     return Frozen(rows, inputs.digest)
-
-
-def readable(frozen: Frozen, features: list[Column]) -> pl.DataFrame:
-    """Its rows, once every feature can be read in them.
-
-    Raises:
-        AttemptEnded: InvalidData.
-    """
-    try:
-        schema.check_readable(frozen.rows, features)
-    except AttemptEnded as ending:
-        raise _named(ending) from ending
-    return frozen.rows
-
-
-def _named(ending: AttemptEnded) -> AttemptEnded:
-    return invalid(ending.reason, f"evaluation.holdout.uri: {ending.message}")

@@ -19,22 +19,21 @@ from stationkeeper.workloads.artifacts.owner import claim
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import estimators, leakage, reading, schema, search
 from stationkeeper.workloads.training.challenger import input_of
+from stationkeeper.workloads.training.divide import Frozen, divide
 from stationkeeper.workloads.training.duplicates import check_duplicates, without_copies
 from stationkeeper.workloads.training.ending import invalid, quarantined, waiting
 from stationkeeper.workloads.training.feedback import Fed, Gather, gathered
 from stationkeeper.workloads.training.fit import target_of
-from stationkeeper.workloads.training.frozen import Frozen, frozen_holdout, readable
+from stationkeeper.workloads.training.frozen import frozen_holdout
 from stationkeeper.workloads.training.handover import TARGET, Paths, Prepared, Schema
 from stationkeeper.workloads.training.inputs import Inputs, Opened, fetch, freeze
 from stationkeeper.workloads.training.metrics import check_metrics
-from stationkeeper.workloads.training.overlap import known_through, shares_split
+from stationkeeper.workloads.training.overlap import shares_split
 from stationkeeper.workloads.training.poison import check_labels
 from stationkeeper.workloads.training.reading import OBJECT, InputFile
 from stationkeeper.workloads.training.sample import Limit
-from stationkeeper.workloads.training.segments import check_segments, segment_columns
-from stationkeeper.workloads.training.split import check_enough, gap_between, split, without
 from stationkeeper.workloads.training.validation import check_columns
-from stationkeeper.workloads.training.windows import learned, shortest_since, stretches
+from stationkeeper.workloads.training.windows import learned, stretches
 
 log = logging.getLogger(__name__)
 
@@ -142,16 +141,7 @@ def _read(files: list[InputFile], config: TrainConfig, champion: Manifest | None
     data = config.training.data
     present = {name for file in files for name in reading.columns_of(file)}
     wanted = schema.wanted_columns(present, config.training, champion)
-    if data.target not in wanted & present:
-        raise invalid(
-            "MissingTargetColumn",
-            f"the target {data.target!r} is missing in the data under {_places(data)}; restore it, or correct data.target",
-        )
-    if data.timestamp and data.timestamp not in present:
-        raise invalid(
-            "MissingTimestampColumn",
-            f"the timestamp {data.timestamp!r} is missing in the data under {_places(data)}; correct data.timestamp",
-        )
+    schema.check_present(present, data, _places(data))
     limit = Limit(data.max_rows, data.timestamp, data.target, sorted(wanted), config.model.uid)
     texts = {column.name for column in champion.features if not is_numeric(column)} if champion else set[str]()
     more = fed.rows if fed and fed.rows.height else None
@@ -215,25 +205,11 @@ def _write(
     schema.check_readable(rows, features)
     names = [feature.name for feature in features]
     time = [data.timestamp] if data.timestamp else []
-    known = [column.name for column in champion.features] if champion else []
-    rule, segments = config.training.evaluation.holdout, segment_columns(config.training.evaluation)
-    check_segments(rows if frozen is None else frozen.rows, segments)
-    kept = list(dict.fromkeys([*names, *(n for n in known if n in rows.columns), data.target, *time, *segments]))
-    digest = frozen.digest if frozen else None
-    through = known_through(champion, rule, digest) if champion else None
-    if frozen is None:
-        rows = rows.select(kept)
-        since = shortest_since(data, end)
-        train, holdout = split(rows, data.timestamp, rule, config.model.uid, [*names, data.target], through, since)
-        between = gap_between(rows, data.timestamp, train, holdout)
-        if data.timestamp:  # a hash keeps equal rows on one side
-            train, copies = without_copies(train, holdout, names, data.target)
-            record = record.model_copy(update={"copies": copies})
-    else:
-        holdout = readable(frozen, features).select([name for name in kept if name in frozen.rows.columns])
-        train = without(rows, holdout, [*names, data.target, *time])
-        between = train.clear()
-        check_enough(train, holdout)
+    divided = divide(rows, config, champion, features, end, frozen)
+    train, holdout, digest = divided.train, divided.holdout, frozen.digest if frozen else None
+    if data.timestamp and frozen is None:  # a hash, and a holdout of its own, keep equal rows on one side
+        train, copies = without_copies(train, holdout, names, data.target)
+        record = record.model_copy(update={"copies": copies})
     schema.check_not_vanished(train, holdout, features)
     meaning = _meaning(train, features, data, kind)
     found = stretches(train, data, end, meaning)
@@ -248,7 +224,7 @@ def _write(
         holdout_rows=holdout.height,
         holdout_start=first,
         holdout_end=last,
-        champion_through=through,
+        champion_through=divided.champion_through,
         champion_shares_split=bool(data.timestamp) or champion is None or shares_split(champion, digest, names),
         frozen=digest,
     )
@@ -257,7 +233,7 @@ def _write(
         ready = input_of(meaning, train).frame().with_columns(pl.Series(TARGET, target_of(train, meaning)))
         ready.write_parquet(paths.input)
     holdout.write_parquet(paths.holdout)
-    between.select([*names, data.target, *time]).write_parquet(paths.gap)
+    divided.between.select([*names, data.target, *time]).write_parquet(paths.gap)
     paths.schema.write_bytes(meaning.model_dump_json(by_alias=True).encode())
     paths.prepared.write_bytes(prepared.model_dump_json(by_alias=True).encode())
     log.info("prepared %d rows to train on and %d to judge with, %d features", train.height, holdout.height, len(features))

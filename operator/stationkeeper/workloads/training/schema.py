@@ -37,6 +37,24 @@ def check_names(data: Data) -> None:
         raise invalid("InvalidSpec", "data.features names a column twice")
 
 
+def check_present(present: set[str], data: Data, where: str) -> None:
+    """Make sure that target and time are among the columns.
+
+    Raises:
+        AttemptEnded: InvalidData.
+    """
+    if data.target not in present:
+        raise invalid(
+            "MissingTargetColumn",
+            f"the target {data.target!r} is missing in the data under {where}; restore it, or correct data.target",
+        )
+    if data.timestamp and data.timestamp not in present:
+        raise invalid(
+            "MissingTimestampColumn",
+            f"the timestamp {data.timestamp!r} is missing in the data under {where}; correct data.timestamp",
+        )
+
+
 def wanted_columns(present: set[str], training: Training, champion: Manifest | None) -> set[str]:
     """The columns that are read: all of them, until a spec or a revision has settled which ones matter."""
     data = training.data

@@ -43,7 +43,9 @@ def test_the_statuses_of_models_are_metrics():
 
 
 def test_a_policy_tells_of_how_many_models_and_how_many_drifted():
-    lines = exposed({**policy(), "status": {"models": 7, "drifted": 2}}, policy() | {"metadata": {**policy()["metadata"], "name": "new"}})
+    lines = exposed(
+        {**policy(), "status": {"models": 7, "drifted": 2}}, policy() | {"metadata": {**policy()["metadata"], "name": "new"}}
+    )
     told = sorted(line for line in lines if line.startswith("stationkeeper_policy"))
     assert told == [
         'stationkeeper_policy_drifted_models{namespace="ops",policy="new"} 0.0',
