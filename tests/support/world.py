@@ -280,7 +280,7 @@ class World:
         self.pod(self.training_job(), "prepare", summary.encode().decode())
         self.say("the rows are handed over")
 
-    def publish(self, text: str, data: str = "data", through: datetime | None = None) -> str:
+    def publish(self, text: str, data: str = "data", through: datetime | None = None, **told: Any) -> str:
         """The training publishes a revision with the digest of this text; `data` names its rows, `through` is the time of the newest."""
         revision = self.model["status"]["episode"]["revision"]
         champion = self.model["status"].get("serving") or {}
@@ -296,6 +296,7 @@ class World:
             metrics={"roc_auc": 0.7},
             champion_digest=champion.get("digest"),
             champion_number=champion.get("number"),
+            **told,
         )
         return digest(text)
 

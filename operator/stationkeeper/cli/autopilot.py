@@ -8,11 +8,13 @@ from datetime import datetime
 
 from stationkeeper.api.base import sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.meta import CONTAINER_PUBLISH
 from stationkeeper.api.model import Labels
-from stationkeeper.api.revision import ModelRevisionSpec
+from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, QualityVerdict, RevisionRef, WindowVerdict
 from stationkeeper.api.summary import CheckSummary, TrainingSummary
+from stationkeeper.control.planning.anchor import anchor
 from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.episodes import Training, plan_training
@@ -47,6 +49,7 @@ class Autopilot:
         self._status = ModelStatus()
         self._records: list[ModelRevisionSpec] = []
         self._training: Training | None = None
+        self._digests: dict[int, str] = {}  # of what was published, by its number
 
     @property
     def wake(self) -> datetime | None:
@@ -72,7 +75,12 @@ class Autopilot:
         episode = training.episode
         if not training.run or episode is None:
             return None
-        return Order(episode.cause, episode.id, episode.attempt, episode.revision, episode.onset)
+        return Order(episode.cause, episode.id, episode.attempt, episode.revision, episode.onset, self._anchor())
+
+    def _anchor(self) -> RevisionIdentity | None:
+        serving = self._records[-1] if self._records else None
+        found = anchor(serving, self._records, (), self._owner.spec.training.evaluation.gates[0].metric)
+        return RevisionIdentity(number=found.number, digest=self._digests[found.number]) if found else None
 
     def conclude(self, order: Order, summary: TrainingSummary, now: datetime) -> None:
         """Let planning read the summary as it reads a pod's last words; what was published serves."""
@@ -81,6 +89,7 @@ class Autopilot:
         observed = Observed(model={}, jobs=(self._job(order),), pods=(_pod(order, told),))
         self._training = self._plan(now, observed)
         if self._training.published:
+            self._digests[self._training.published.revision or order.revision] = summary.digest or ""
             self._serve(self._training, now)
             self._training = None
 
@@ -124,6 +133,7 @@ class Autopilot:
         assert episode is not None
         assert summary is not None
         assert summary.digest
+        before, beaten = self._records[-1:], summary.champion_metrics
         record = ModelRevisionSpec(
             model_name=self._owner.name,
             number=summary.revision or episode.revision,
@@ -136,6 +146,8 @@ class Autopilot:
             data_digest=summary.data_digest or summary.digest,
             data_through=summary.data_through,
             trained_at=now,
+            metrics=summary.metrics,
+            champion=Champion(number=before[0].number, digest=before[0].digest, metrics=beaten) if before else None,
         )
         self._records.append(record)
         serving = RevisionRef(number=record.number, digest=record.digest, since=now)

@@ -20,6 +20,7 @@ from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, RetiredRef
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import afterlife, conditions, cron, evidence, history, probation, quarantine
+from stationkeeper.control.planning.anchor import anchor
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
@@ -335,12 +336,19 @@ class _Planner:
             labels=self.owner.spec.labels if self.owner.spec.training.data.feedback else None,
             template_digest=episode.template_digest,
             champion=RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
+            anchor=self._anchor(rollout),
             quarantined=quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),
         )
 
     def _serving_record(self, rollout: Rollout) -> ModelRevisionSpec | None:
         number = rollout.serving.number if rollout.serving else None
         return next((record for record in self.records if record.number == number), None)
+
+    def _anchor(self, rollout: Rollout) -> RevisionIdentity | None:
+        bad = {entry.digest for entry in rollout.quarantine}
+        metric = self.owner.spec.training.evaluation.gates[0].metric
+        found = anchor(self._serving_record(rollout), self.records, bad, metric)
+        return RevisionIdentity(number=found.number, digest=found.digest) if found else None
 
     def _workload(self, training: Training, rollout: Rollout, situation: Situation) -> Object:
         assert training.episode is not None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.status import Cause, QualityVerdict, WindowVerdict
 from stationkeeper.api.summary import TrainingSummary
 
@@ -18,6 +19,7 @@ class Order:
     attempt: int = 1
     revision: int = 1  # the number that it will have
     onset: datetime | None = None  # start of the first breached window, for drift
+    anchor: RevisionIdentity | None = None  # that no challenger may fall below
 
 
 class Pilot(Protocol):

@@ -50,6 +50,7 @@ class Stage:
             training=training.model_copy(update={"data": data}),
             template_digest=sha256(canonical_json(training.wire())),
             champion=RevisionIdentity(number=champion.manifest.number, digest=champion.revision.digest) if champion else None,
+            anchor=order.anchor,
         )
 
     @property
@@ -88,7 +89,7 @@ class PodTrainer:
     def train(self, order: Order, champion: Served | None, now: datetime) -> TrainingSummary:
         """See `Trainer.train`."""
         config = self._stage.config(order, champion, now)
-        same = (order.cause, order.onset, now, config.champion, order.revision)
+        same = (order.cause, order.onset, now, config.champion, order.anchor, order.revision)
         if same not in self._done:
             self._done[same] = self._run(config, self._stage.known(now))
         return self._done[same].model_copy(update={"episode": order.episode, "attempt": order.attempt})

@@ -20,7 +20,7 @@ from stationkeeper.workloads.drift import rowdata, schema
 from stationkeeper.workloads.drift.collect import load_reference
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
-from stationkeeper.workloads.drift.rowdata import Typed, typed
+from stationkeeper.workloads.drift.rowdata import Typed, look, typed
 from stationkeeper.workloads.training.ending import invalid
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _violations(rows: pl.DataFrame, reference: ReferenceProfile, alpha: float, w
     seen, checks = typed(rows, reference), SchemaChecks()
     readable = reference.model_copy(update={"features": [c for c in reference.features if c.name in seen.columns]})
     counted = schema.violations(_counts(seen, readable), checks, alpha)
-    return schema.united(counted, rowdata.violations(seen, reference, checks, alpha, whole))
+    return schema.united(counted, rowdata.violations(look(seen, reference, whole), reference, checks, alpha, whole))
 
 
 def _counts(rows: Typed, reference: ReferenceProfile) -> Profile:
