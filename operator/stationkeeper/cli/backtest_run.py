@@ -9,6 +9,7 @@ from typing import Final
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.training import Gate
 from stationkeeper.cli.autopilot import Autopilot, asks, view
 from stationkeeper.cli.backtest_model import Subject
@@ -63,7 +64,7 @@ def run(subject: Subject, setting: Setting, folder: Path, told: Told) -> Backtes
         begin = _begin(history, setting)
         windows = tiles(begin, history.end, parse_duration(setting.policy.window))
         stage = _stage(subject, history, folder)
-        trainer, notes = _trainer(subject, setting, stage), list[str]()
+        trainer, notes = _trainer(subject, setting, stage), list(_not_replayed(subject.owner.spec))
         own = Autopilot(subject.owner, view(setting.policy, setting.name, subject.owner, subject.labels), begin)
         pilots = [own, *_yardsticks(setting, windows, history.end, notes)]
         match = Match(stage, trainer, windows, parse_duration(setting.policy.grace), metric)
@@ -151,6 +152,12 @@ def _trainer(subject: Subject, setting: Setting, stage: Stage) -> Trainer:
         ignored = [*asked.ignore, *(name for name in captured if name not in predictions)]
         return RowsAlone(stage, Roles(stage.history.timestamp, predictions, ignored))
     return PodTrainer(stage) if setting.retrain else AssumedTrainer(stage)
+
+
+def _not_replayed(spec: ModelSpec) -> Iterator[str]:
+    """What the Model asks for and a replay does otherwise."""
+    if spec.training.evaluation.holdout.uri:
+        yield "the rows of evaluation.holdout.uri were not there at each moment: here the newest rows judged"
 
 
 def _yardsticks(setting: Setting, windows: Sequence[Window], end: datetime, notes: list[str]) -> list[Pilot]:

@@ -50,6 +50,15 @@ def test_the_json_is_the_whole_replay(folder: Path) -> None:
     assert found["courses"][0]["windows"][0]["verdict"] == "InsufficientData", "60 rows are too few"
 
 
+def test_a_holdout_of_its_own_is_not_replayed_and_that_is_said(tmp_path: Path) -> None:
+    rows().write_parquet(tmp_path / "history.parquet")
+    policy(tmp_path)
+    model(tmp_path, evaluation={"holdout": {"uri": "s3://models/frozen/"}})
+    result = backtest(tmp_path, "model.yaml", "--first", "40d")
+    assert result.exit_code == 0, result.stdout
+    assert "evaluation.holdout.uri were not there at each moment" in " ".join(result.stdout.split())
+
+
 def test_retraining_is_compared_with_other_rules_on_one_page(folder: Path) -> None:
     result = backtest(folder, "model.yaml", "--retrain", "--first", "40d", "--window", "20d", "--every", "6w", "-o", "html")
     assert result.exit_code == 0

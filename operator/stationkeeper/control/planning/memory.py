@@ -13,7 +13,7 @@ REMEMBERED = 16  # evaluated windows kept in status, as many as `breach.of` may 
 _SILENT = 8  # others beside them: they occupy no place among those
 _RETIRED = 8  # of each kind, of the revision before
 
-W = TypeVar("W", WindowVerdict, QualityVerdict)
+W = TypeVar("W", bound=WindowVerdict | QualityVerdict)
 
 
 def remember(

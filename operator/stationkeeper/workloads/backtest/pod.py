@@ -38,6 +38,9 @@ class Stage:
         training = self.spec.training
         # As the history is kept; it holds all that was known, and what is replayed was captured nowhere else.
         data = training.data.model_copy(update={"format": "parquet", "sources": [], "feedback": None})
+        # A holdout of its own may hold rows that were yet to come.
+        holdout = training.evaluation.holdout.model_copy(update={"uri": None})
+        evaluation = training.evaluation.model_copy(update={"holdout": holdout})
         return TrainConfig(
             model=self.model,
             storage=self.spec.storage,
@@ -47,7 +50,7 @@ class Stage:
             revision=order.revision,
             as_of=self.known(now) - INSTANT,  # the window of rows ends where labels do
             onset=order.onset,
-            training=training.model_copy(update={"data": data}),
+            training=training.model_copy(update={"data": data, "evaluation": evaluation}),
             template_digest=sha256(canonical_json(training.wire())),
             champion=RevisionIdentity(number=champion.manifest.number, digest=champion.revision.digest) if champion else None,
             anchor=order.anchor,

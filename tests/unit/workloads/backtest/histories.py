@@ -26,14 +26,15 @@ def rows(days: int = 120, per_day: int = 40, *, drift_from: int | None = None, s
 
 
 def model(folder: Path, name: str = "model.yaml", **changes: Any) -> Path:
-    """A manifest whose data lies in `history.parquet` beside it; `data`, `spec` and `gates` change what they name."""
+    """A manifest whose data lies in `history.parquet` beside it; `data`, `spec`, `gates` and `evaluation` change what they name."""
     data = {"uri": str(folder / "history.parquet"), "target": "y", "timestamp": "at", "minNewRows": 100}
     training = {
         "estimator": {"class": "sklearn.linear_model.LogisticRegression"},
         "data": data | changes.pop("data", {}),
         "evaluation": {
             "gates": changes.pop("gates", [{"metric": "neg_log_loss", "min": -5.0}, {"metric": "roc_auc", "min": 0.5}])
-        },
+        }
+        | changes.pop("evaluation", {}),
     }
     spec = {"storage": {"uri": "s3://models/tiny"}, "training": training} | changes.pop("spec", {})
     path = folder / name

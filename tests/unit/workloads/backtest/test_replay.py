@@ -160,6 +160,21 @@ def test_without_training_a_published_reference_is_assumed(tmp_path: Path) -> No
     assert len({m.files["model.skops"].digest for m in manifests}) == 1
 
 
+def test_of_several_windows_one_is_chosen_and_the_longest_is_assumed(tmp_path: Path) -> None:
+    def scene(name: str) -> Scene:
+        (tmp_path / name).mkdir()
+        return Scene(tmp_path / name, rows(per_day=80, drift_from=70), data={"windows": ["20d", "80d"], "minNewRows": 1520})
+
+    trained, guessed = scene("trained"), scene("guessed")
+    (ours,) = trained.play()
+    assert "(chosen on the older half of the holdout: 20d" in ours.trainings[1].message
+    store = trained.stage.store
+    published = [load_manifest(store, _digest(info.key)) for info in store.list("manifests/")]
+    assert {m.data.window for m in published if m.number == 2} == {"20d"}, "before it the world was another"
+    (assumed,) = guessed.play(trainer=AssumedTrainer(guessed.stage))
+    assert assumed.trainings[1].message == "assumed: revision 2 would know 6400 rows"
+
+
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
