@@ -46,7 +46,7 @@ class Readable:
     name: str
     rows: int
     schema: Mapping[str, pl.DataType]
-    scan: Callable[[], pl.LazyFrame]
+    scan: pl.LazyFrame
 
     @property
     def small(self) -> bool:
@@ -60,7 +60,7 @@ class Readable:
             SourceError: when they cannot be read.
         """
         with reading(self.name):
-            return self.scan().slice(start, rows).select([name for name in names if name in self.schema]).collect()
+            return self.scan.slice(start, rows).select([name for name in names if name in self.schema]).collect()
 
 
 def files_of(paths: Mapping[str, Path], texts: Collection[str], scratch: Path) -> "Files":
@@ -86,15 +86,15 @@ def _readable(name: str, path: Path, texts: Collection[str], scratch: Path, kept
         scans = _csv(path, texts) if name.endswith(CSV) else [pl.scan_ndjson(path, infer_schema_length=None)]
         if path.stat().st_size <= kept and not name.endswith(".gz"):
             rows = _first(scans, lambda scan: scan.collect())
-            return Readable(name, rows.height, rows.schema, rows.lazy)
+            return Readable(name, rows.height, rows.schema, rows.lazy())
         written = scratch / f"{len(list(scratch.iterdir())):06}.parquet"
         _first(scans, lambda scan: scan.sink_parquet(written, compression="lz4"))
         return _parquet(name, written)
 
 
 def _parquet(name: str, path: Path) -> Readable:
-    scan = partial(pl.scan_parquet, path, glob=False)
-    return Readable(name, int(scan().select(pl.len()).collect().item()), scan().collect_schema(), scan)
+    scan = pl.scan_parquet(path, glob=False)
+    return Readable(name, int(scan.select(pl.len()).collect().item()), scan.collect_schema(), scan)
 
 
 def _csv(path: Path, texts: Collection[str]) -> list[pl.LazyFrame]:

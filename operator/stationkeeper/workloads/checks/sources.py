@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from stationkeeper.api.meta import ENV_ACCESS_KEY, ENV_SECRET_KEY
 from stationkeeper.api.storage import Storage
 from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreError
-from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.checks.files import ROWS, SourceError, files_of, reading
 from stationkeeper.workloads.drift.profile import Profile
@@ -145,6 +144,8 @@ def _remote(address: str, server: Server) -> list[_File]:
     folder, _, name = address.rpartition("/")
     if not folder.removeprefix("s3:/").strip("/"):
         folder, name = address, ""
+    from stationkeeper.workloads.artifacts.s3 import S3Store  # a tenth of a second, and 10 MB: not for files that are here
+
     storage = Storage.model_validate({"uri": folder, "endpointURL": server.endpoint_url, "region": server.region})
     store: Store = S3Store.open(storage)
     keys = [name] if name else [info.key for info in store.list("") if _listable(info.key)]

@@ -23,7 +23,7 @@ MAX_BINS: Final = 3 * BINS + 2 * grid.TAIL
 MAX_CATEGORIES: Final = 254
 MAX_CATEGORY_LENGTH: Final = 128
 RARE: Final = 20  # rows; a rarer value could name a person, and the profile is never deleted
-GRID_ROWS: Final = 50_000  # that centre and scale of a grid are chosen by
+GRID_ROWS: Final = 20_000  # that centre and scale of a grid are chosen by
 _SEED: Final = 2013
 _RUN: Final = 32768  # rows that are counted at once; the intermediate arrays stay in the processor's cache
 _CELL_RUN: Final = 131_072  # the same where all cells of the grid are counted: each run adds up 65,536 of them
@@ -202,8 +202,8 @@ class Numbers:
 
     def reference(self) -> NumericReference:
         """The bins of all values, and their counts."""
-        edges, top = grid.edges(grid.by_rank(self._cells), BINS)
-        counts = np.bincount(grid.table(edges, top), self._cells, minlength=len(edges) + 3).astype(np.int64)
+        mass = grid.by_rank(self._cells)
+        edges, top = grid.edges(mass, BINS)
         finite = self._low <= self._high
         return NumericReference(
             name=self._name,
@@ -211,7 +211,7 @@ class Numbers:
             scale=self._scale,
             edges=edges.tolist(),
             top=top,
-            counts=counts[1 : len(edges) + 1].tolist(),
+            counts=np.add.reduceat(mass, edges).tolist() if edges.size else [],
             missing=int(self._cells[grid.NAN].sum()),
             minimum=self._low if finite else None,
             maximum=self._high if finite else None,

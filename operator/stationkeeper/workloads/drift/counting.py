@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -20,7 +20,6 @@ from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfi
 from stationkeeper.workloads.drift.rowdata import UNKNOWN, Looked, Seen, kind_of, written_as_floats
 from stationkeeper.workloads.drift.table import Part, Table
 
-_THREADS: Final = 2  # one column is read while another is counted
 _MANY: Final = 10_000  # distinct words of a part, of which not each is looked at
 
 T = TypeVar("T")
@@ -94,26 +93,33 @@ def _readable(values: pl.Series, work: Callable[[], T]) -> T | str:
 
 
 class Each:
-    """Does something with every column of a part; threads read and work side by side."""
+    """Does something with every column of a part: while one is looked at, the next is read."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
+    def __init__(self, looking: ThreadPoolExecutor) -> None:
+        self._looking = looking
 
     def __call__(self, part: Part, names: Sequence[str], work: Callable[[pl.Series], T]) -> Iterator[tuple[str, T]]:
         """What the work gives for each of these columns, in their order."""
 
-        def block(names: Sequence[str]) -> list[tuple[str, T]]:
-            return [(column.name, work(column)) for column in part.read(names).iter_columns()]
+        def look(columns: pl.DataFrame) -> list[tuple[str, T]]:
+            return [(column.name, work(column)) for column in columns.iter_columns()]
 
-        for found in self._pool.map(block, part.blocks(names)):
-            yield from found
+        ahead: Future[list[tuple[str, T]]] | None = None
+        for block in part.blocks(names):
+            columns = part.read(block)
+            if ahead is not None:
+                yield from ahead.result()
+            ahead = self._looking.submit(look, columns)
+            del columns  # memory is that of two blocks
+        if ahead is not None:
+            yield from ahead.result()
 
 
 @contextmanager
 def each_column() -> Iterator[Each]:
-    """The threads, as long as they are needed."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        yield Each(pool)
+    """The thread, as long as it is needed."""
+    with ThreadPoolExecutor(1) as looking:
+        yield Each(looking)
 
 
 def _seen(column: AnyReference, values: pl.Series, whole: frozenset[str]) -> Seen:

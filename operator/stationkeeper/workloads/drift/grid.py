@@ -62,7 +62,11 @@ def masses(values: NDArray[Any], center: float, inverse: float, size: int) -> In
 
 def by_rank(cells: Ints) -> Ints:
     """The masses of cells in the order of the numbers, those of `NAN` left out."""
-    return np.bincount(RANK[~NAN], cells[~NAN], minlength=CELLS).astype(np.int64)  # exact below 2**53
+    met = np.flatnonzero(cells)
+    met = met[~NAN[met]]
+    mass = np.zeros(CELLS, dtype=np.int64)
+    np.add.at(mass, RANK[met], cells[met])  # both zeros have one rank
+    return mass
 
 
 def table(edges: Ints, top: int) -> NDArray[np.uint8]:
@@ -70,10 +74,13 @@ def table(edges: Ints, top: int) -> NDArray[np.uint8]:
 
     `edges` holds the ranks at which the k bins begin, ascending; `top` is the last rank of the last bin.
     """
-    bins = np.searchsorted(edges, RANK, side="right")
-    bins[top < RANK] = len(edges) + 1
+    begins = np.zeros(CELLS + 1, dtype=np.uint8)
+    begins[edges] = 1
+    in_order = np.cumsum(begins, dtype=np.uint8)
+    in_order[top + 1 :] = len(edges) + 1
+    bins = in_order[RANK]
     bins[NAN] = len(edges) + 2
-    return bins.astype(np.uint8)
+    return bins
 
 
 def borders(ranks: Ints) -> Floats:

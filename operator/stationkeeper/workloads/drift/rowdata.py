@@ -28,7 +28,7 @@ MIN_WHOLE: Final = 100  # values of the reference that must all be whole before 
 _NAMED: Final = 3  # examples
 _LENGTH: Final = 40  # characters of an example
 UNKNOWN: Final = 1_000  # unseen words that are counted: of more, the most frequent
-_THINNED: Final = 100_000  # numbers that are kept of a column, half as many at least where there are more
+_THINNED: Final = 20_000  # numbers that are kept of a column, half as many at least where there are more
 
 Array = NDArray[Any]
 
@@ -85,6 +85,8 @@ class Thinned:
         return cls(kept[np.isfinite(kept)], every)
 
     def __add__(self, other: "Thinned") -> "Thinned":
+        if not self.values.size:
+            return other
         every = max(self.every, other.every)
         values = np.concatenate([part.values[:: every // part.every] for part in (self, other)])
         while values.size > _THINNED:

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from stationkeeper.workloads.artifacts.errors import StoreDenied
-from stationkeeper.workloads.checks import files, sources
+from stationkeeper.workloads.artifacts.s3 import S3Store
+from stationkeeper.workloads.checks import files
 from stationkeeper.workloads.checks.sources import Server, SourceError, load_reference, open_current, open_reference
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
@@ -102,7 +103,7 @@ def test_addresses_in_s3_are_read_through_the_store(monkeypatch: pytest.MonkeyPa
         opened.append((storage.uri, storage.endpoint_url))
         return store
 
-    monkeypatch.setattr(sources.S3Store, "open", open_)
+    monkeypatch.setattr(S3Store, "open", open_)
     for address in ("s3://models/flights/a.parquet", "s3://models/flights/"):
         assert rows(address, scratch, Server("http://localhost:7070")).height == 3
     assert opened == [("s3://models/flights", "http://localhost:7070")] * 2
