@@ -132,7 +132,9 @@ class Place:
         return list(yaml.safe_load(self.kubectl("get", "pods", "-l", chosen, "-o", "yaml"))["items"])
 
     def jobs(self, name: str) -> list[Object]:
-        return [j for j in self.kube.list("jobs", NAMESPACE) if j["metadata"]["labels"]["stationkeeper.dev/model"] == name]
+        """Its training Jobs."""
+        wanted = {"stationkeeper.dev/model": name, "stationkeeper.dev/component": "training"}
+        return [j for j in self.kube.list("jobs", NAMESPACE) if wanted.items() <= j["metadata"]["labels"].items()]
 
     def events(self, name: str) -> list[tuple[str, str, str]]:
         """Type, reason and message of what people were told."""

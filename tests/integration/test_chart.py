@@ -390,6 +390,7 @@ def test_the_rights_are_enough_for_the_whole_loop(cluster, release, as_service_a
     cluster.create({**world.policy(), "metadata": {"name": "watch", "namespace": "ops"}})
     bring_up(cluster, "ops")
     cluster.wait("the CronJob", lambda: cluster.list("cronjobs", "ops"))
+    cluster.wait("the Job that writes the decision down", lambda: len(cluster.list("jobs", "ops")) == 2)
     for template in templates(cluster, "ops"):
         taken(create(cluster, pod_of(template, "ops"), None))
         del template["spec"]["securityContext"]["runAsNonRoot"]
@@ -402,12 +403,12 @@ def test_the_rights_are_enough_for_the_whole_loop(cluster, release, as_service_a
 
 
 def templates(cluster: Cluster, namespace: str) -> list[Object]:
-    """The pod templates of the training Job, the check and the Deployment."""
+    """The pod templates of the Jobs, the check and the Deployment."""
     specs = [obj["spec"] for kind in ("jobs", "deployments") for obj in cluster.list(kind, namespace)]
     specs += [obj["spec"]["jobTemplate"]["spec"] for obj in cluster.list("cronjobs", namespace)]
     found = [spec["template"] for spec in specs]
     components = {template["metadata"]["labels"]["stationkeeper.dev/component"] for template in found}
-    assert components == {"training", "serving", "drift-check"}
+    assert components == {"training", "serving", "drift-check", "record"}
     return found
 
 

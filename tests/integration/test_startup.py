@@ -14,7 +14,7 @@ import yaml
 from hack.cluster.control_plane import ControlPlane
 from hack.cluster.paths import REPOSITORY
 from tests.integration.conftest import Cluster, Operator
-from tests.integration.test_operator import apply_model, bring_up, job, make_ready, pods_of, serving
+from tests.integration.test_operator import apply_model, bring_up, job, make_ready, pods_of, serving, trainings
 
 pytestmark = pytest.mark.integration
 
@@ -172,7 +172,7 @@ def test_what_happened_while_the_operator_was_down_is_made_good(cluster, early, 
         make_ready(cluster, namespace, 1)
         cluster.wait("the Service is back", lambda: uid(cluster, "service", namespace, "flights"))
         assert serving(cluster, namespace) == 1
-        assert len(cluster.list("jobs", namespace)) == 1, "nothing was trained again for it"
+        assert len(trainings(cluster, namespace)) == 1, "nothing was trained again for it"
     finally:
         operator.stop()
 

@@ -396,6 +396,18 @@ class World:
         conditions: list[Object] = self.model["status"]["conditions"]
         return next(c for c in conditions if c["type"] == type_)
 
+    def record_jobs(self) -> list[Object]:
+        """The Jobs that write decisions down, in the order of their making."""
+        found = [o for (kind, name), o in self.objects.items() if kind == "Job" and "-record-" in name]
+        return sorted(found, key=lambda job: int(job["metadata"]["uid"].removeprefix("uid-")))
+
+    def end_record(self, job: Object, failure: FailureSummary | None = None) -> None:
+        """Such a Job ends."""
+        if failure:
+            self.pod(job, "record", failure.encode().decode(), exit_code=3)
+        condition = {"type": "Failed" if failure else "Complete", "status": "True", "reason": "PodFailurePolicy"}
+        job["status"] = {"conditions": [condition]}
+
     def pods_message(self, container: str) -> str:
         """What the newest pod with this container said when it ended."""
         pods = [o for (kind, _), o in self.objects.items() if kind == "Pod"]

@@ -9,8 +9,9 @@ from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import ENV_CONFIG
 from stationkeeper.api.model import Labels
+from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Analysis, Capture, Shadow
-from stationkeeper.api.status import Cause
+from stationkeeper.api.status import Cause, Decision
 from stationkeeper.api.storage import Storage
 from stationkeeper.api.training import Training
 
@@ -76,6 +77,13 @@ class TrainConfig(JobConfig):
     champion: RevisionIdentity | None = None
     anchor: RevisionIdentity | None = None  # an earlier revision that no challenger may fall below either
     quarantined: Annotated[list[QuarantinedTraining], Field(max_length=32)] = []
+
+
+class RecordConfig(JobConfig):
+    """One decision, to be written down with its evidence."""
+
+    decision: Decision
+    record: ModelRevisionSpec | None = None  # of the revision, where there still is one
 
 
 class ServeConfig(JobConfig):

@@ -24,6 +24,8 @@ ANNOTATION_RETRAIN: Final = f"{GROUP}/retrain"
 ANNOTATION_APPROVE: Final = f"{GROUP}/approve"  # this candidate may take all requests
 ANNOTATION_REJECT: Final = f"{GROUP}/reject"  # this candidate may not
 ANNOTATION_ROLLBACK: Final = f"{GROUP}/rollback"  # this revision, which serves, must not any more
+# Who set one of those, and for which revision, as `<name> <digest>`: for the record, believed no more than any annotation.
+ANNOTATION_BY: Final = f"{GROUP}/by"
 # What is quarantined up to this revision, named by its digest, may be trained again from the same code and data.
 ANNOTATION_RESUME: Final = f"{GROUP}/resume"
 ANNOTATION_PAUSE: Final = f"{GROUP}/pause"  # any value: a rollout stays where it is
@@ -37,6 +39,7 @@ COMPONENT_TRAINING: Final = "training"
 COMPONENT_CHECK: Final = "drift-check"
 COMPONENT_WORKLOAD: Final = "training-workload"  # what trains across machines
 COMPONENT_SHADOW: Final = "shadow"
+COMPONENT_RECORD: Final = "record"
 
 # Containers whose termination message the operator reads. Nothing else in a pod is believed.
 CONTAINER_SERVE: Final = "serve"
@@ -45,6 +48,7 @@ CONTAINER_TRAIN: Final = "train"
 CONTAINER_PUBLISH: Final = "evaluate-and-publish"
 CONTAINER_CHECK: Final = "check-drift"
 CONTAINER_SHADOW: Final = "shadow"
+CONTAINER_RECORD: Final = "record"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
 STEP_COLLECT: Final = "collect"  # what `train` does where other machines train
 # Whose word on the outcome counts: `train` may be a team's own.

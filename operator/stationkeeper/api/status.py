@@ -232,6 +232,55 @@ class Quarantined(Tolerant):
     )
 
 
+class DecisionKind(StrEnum):
+    """What was decided of a revision."""
+
+    PROMOTED = "Promoted"  # it takes all requests
+    PINNED = "Pinned"  # as Promoted, because spec.revision says so
+    REJECTED = "Rejected"  # it was to serve, and failed before it took all requests
+    ROLLED_BACK = "RolledBack"  # it served, and must not any more
+    TRAINING_REFUSED = "TrainingRefused"  # the gates refused a challenger
+
+
+class Measurement(Tolerant):
+    """What the pods of one revision counted in the last step of a canary."""
+
+    number: Annotated[int, Field(ge=1, description="Number of the revision.")]
+    requests: Annotated[int, Field(ge=0, description="Requests that it answered.")]
+    errors: Annotated[int, Field(ge=0, description="Those of them that it answered with a server error.")]
+    p95_seconds: Annotated[float | None, Field(ge=0, description="95 % of the answers took no longer.")] = None
+
+
+class Decision(Tolerant):
+    """A decision about a revision. Its evidence waits here until it lies in storage."""
+
+    id: Annotated[str, Field(max_length=32, description="Identity; the name of the Job that writes it derives from it.")]
+    at: Annotated[Time, Field(description="When it was taken.")]
+    kind: Annotated[DecisionKind, Field(description="What was decided.")]
+    revision: Annotated[int, Field(ge=1, description="Number of the revision.")]
+    digest: Annotated[Digest, Field(description="Its digest; of a refused challenger, that of its outcome.")]
+    message: Annotated[str, Field(max_length=512, description="Why, for people.")] = ""
+    approver: Annotated[str | None, Field(max_length=256, description="Who decided, where a person did.")] = None
+    steps: Annotated[int | None, Field(ge=0, description="Steps of the canary that it had passed, where there was one.")] = None
+    measured: Annotated[
+        list[Measurement], Field(max_length=2, description="What the canary showed: of the stable revision and of this one.")
+    ] = []
+    shift: Annotated[
+        float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions in that step.")
+    ] = None
+    reports: Annotated[
+        list[Annotated[str, Field(max_length=512)]],
+        Field(max_length=4, description="Reports of drift checks that were the newest then."),
+    ] = []
+    images: Annotated[
+        list[Annotated[str, Field(max_length=512)]],
+        Field(max_length=4, description="Images that trained and served it, as container=image."),
+    ] = []
+    uri: Annotated[str, Field(max_length=640, description="Where the evidence is, once recorded.")]
+    recorded: Annotated[bool, Field(description="Whether it lies there.")] = False
+    trouble: Annotated[str | None, Field(max_length=512, description="Why it could not be written yet.")] = None
+
+
 class Notice(Tolerant):
     """Something that people are still to be told."""
 
@@ -278,4 +327,7 @@ class ModelStatus(Tolerant):
     scheduled_at: Annotated[Time | None, Field(description="Last time of the training schedule that was answered.")] = None
     handled_retrain: Annotated[str | None, Field(max_length=128, description="Last manual request that was answered.")] = None
     quarantine: Annotated[list[Quarantined], Field(max_length=32, description="Revisions that failed to serve.")] = []
+    decisions: Annotated[
+        list[Decision], Field(max_length=16, description="Newest decisions, oldest first, and where their evidence is.")
+    ] = []
     notices: Annotated[list[Notice], Field(max_length=32, description="What the receivers are still to be told.")] = []

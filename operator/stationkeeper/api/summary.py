@@ -93,6 +93,14 @@ class ShadowSummary(Summary):
     report: Annotated[str, Field(max_length=160)]  # its key under the storage prefix
 
 
+class RecordSummary(Summary):
+    """The evidence of a decision lies in storage."""
+
+    kind: Literal["Record"] = "Record"
+    id: str
+    uri: Line
+
+
 class FailureSummary(Summary):
     """A workload that could not do its work, and what a person can do about it."""
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stationkeeper.api.meta import GROUP, VERSION
+from stationkeeper.api.meta import ANNOTATION_BY, GROUP, VERSION
 
 Object = dict[str, Any]
 _SECONDS = 10
@@ -43,6 +43,26 @@ class Cluster:
         """The records of a model's revisions, newest first."""
         found = [revision for revision in self._items("modelrevisions") if revision["spec"]["modelName"] == model]
         return sorted(found, key=lambda revision: revision["spec"]["number"], reverse=True)
+
+    def decide(self, name: str, annotation: str, digest: str) -> None:
+        """Set an annotation that decides about a revision, and leave the name of whoever does, for the record."""
+        values = {annotation: digest}
+        if who := self._user():
+            values[ANNOTATION_BY] = f"{who} {digest}"
+        self._call(self._api.patch_namespaced_custom_object, "models", name, {"metadata": {"annotations": values}})
+
+    def _user(self) -> str | None:
+        """Who the API server takes us for; None where it does not say."""
+        from kubernetes import client
+
+        try:
+            answer = client.AuthenticationV1Api().create_self_subject_review(
+                client.V1SelfSubjectReview(), _request_timeout=_SECONDS
+            )
+        except client.ApiException:
+            return None  # from Kubernetes 1.28 on everybody may ask
+        user = answer.status.user_info if answer.status else None
+        return (user.username or None) if user else None
 
     def annotate(self, name: str, annotation: str, value: str | None) -> None:
         """Set an annotation of a Model that the operator answers, or take it away."""

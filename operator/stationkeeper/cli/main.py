@@ -120,6 +120,26 @@ def revisions(context: typer.Context, model: Name, output: Output = "table") -> 
 
 
 @app.command()
+def decisions(context: typer.Context, model: Name, output: Output = "table") -> None:
+    """List the newest decisions about revisions: what, why, by whom, and where the evidence is."""
+    taken = (Cluster(*context.obj).model(model).get("status") or {}).get("decisions") or []
+    if output == "json":
+        print(json.dumps(taken, indent=2))
+        return
+    if not taken:
+        console.print(f"{model}: nothing has been decided yet")
+        return
+    table = Table(box=None)
+    for heading in ("TIME", "DECISION", "REVISION", "BY", "EVIDENCE", "WHY"):
+        table.add_column(heading)
+    for decision in reversed(taken):
+        by = decision.get("approver") or "-"
+        where = decision["uri"] if decision["recorded"] else decision.get("trouble") or "being written"
+        table.add_row(decision["at"], decision["kind"], str(decision["revision"]), by, where, decision["message"])
+    console.print(table)
+
+
+@app.command()
 def retrain(context: typer.Context, model: Name) -> None:
     """Ask for a training. The gates still decide whether the result may serve."""
     cluster = Cluster(*context.obj)

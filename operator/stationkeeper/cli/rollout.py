@@ -27,14 +27,14 @@ def register(app: typer.Typer) -> None:
 def approve(context: typer.Context, model: Name) -> None:
     """Let the candidate take all requests, where spec.serving.rollout.approval is Manual."""
     cluster, candidate = _candidate(context, model)
-    cluster.annotate(model, ANNOTATION_APPROVE, candidate["digest"])
+    cluster.decide(model, ANNOTATION_APPROVE, candidate["digest"])
     console.print(f"approved revision {candidate['number']} of {model}; it takes all requests once it is proven")
 
 
 def reject(context: typer.Context, model: Name) -> None:
     """Give the candidate up: it is quarantined, and the stable revision goes on."""
     cluster, candidate = _candidate(context, model)
-    cluster.annotate(model, ANNOTATION_REJECT, candidate["digest"])
+    cluster.decide(model, ANNOTATION_REJECT, candidate["digest"])
     console.print(f"rejected revision {candidate['number']} of {model}; the stable revision keeps serving")
 
 
@@ -44,7 +44,7 @@ def rollback(context: typer.Context, model: Name) -> None:
     serving = (cluster.model(model).get("status") or {}).get("serving")
     if not serving:
         raise CommandError(f"model {model}: nothing serves, so there is nothing to roll back")
-    cluster.annotate(model, ANNOTATION_ROLLBACK, serving["digest"])
+    cluster.decide(model, ANNOTATION_ROLLBACK, serving["digest"])
     console.print(
         f"revision {serving['number']} of {model} is rolled back; automatic trainings wait until you ask for one, its code changes, "
         f"or a later drift begins"

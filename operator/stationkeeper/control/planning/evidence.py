@@ -118,6 +118,20 @@ def serving_failure(pod: Object) -> FailureSummary | None:
     return None
 
 
+def finished(job: Object) -> str | None:
+    """`Complete`, or the reason of its failure; None while it has not ended."""
+    for condition in (job.get("status") or {}).get("conditions") or []:
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
+            return "Complete" if condition["type"] == "Complete" else str(condition.get("reason") or "Failed")
+    return None
+
+
+def images(pod: Object, names: Iterable[str]) -> dict[str, str]:
+    """The images of the named containers that have begun, with their digests where the node knows them."""
+    found = {entry["name"]: entry.get("imageID") or entry.get("image") for entry in _containers(pod, names)}
+    return {name: str(image) for name, image in found.items() if image}
+
+
 def is_ready(pod: Object, container: str) -> bool:
     """Whether the kubelet finds a container ready."""
     return any(entry.get("ready") for entry in _containers(pod, (container,)))
@@ -148,14 +162,6 @@ def shadow_summary(observed: Observed, job: Object) -> ShadowSummary | None:
         for end in ended(pod, (CONTAINER_SHADOW,)):
             if summary := _parse(ShadowSummary, end.message):
                 return summary
-    return None
-
-
-def finished(job: Object) -> str | None:
-    """Complete, or why it failed; None while it runs."""
-    for condition in (job.get("status") or {}).get("conditions") or []:
-        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
-            return "Complete" if condition["type"] == "Complete" else str(condition.get("reason") or "Failed")
     return None
 
 

@@ -19,7 +19,7 @@ from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, RetiredRef
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.control.planning import afterlife, conditions, cron, evidence, history, probation, quarantine
+from stationkeeper.control.planning import afterlife, conditions, cron, decisions, evidence, history, probation, quarantine
 from stationkeeper.control.planning.anchor import anchor
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
@@ -234,17 +234,21 @@ class _Planner:
         apply: list[Object] = list(rollout.apply)
         if rollout.serving and rollout.serving.since:
             apply += [self._cronjob(policy, rollout) for policy in self.policies]
+        decided = self._decided_now(rollout, training)
+        apply += decided.apply
         if training.run and training.episode:
             apply.append(training_job(self.owner, self._train_config(training, rollout), self.image))
         if training.workload:
             apply.append(self._workload(training, rollout, situation))
         settled = conditions.settle(conditions.of(facts), self.status.conditions, self._generation(), self.now)
-        events = (
+        told = (
             *milestones(self.status, rollout, training),
             *unknown_receivers(self.owner.spec, self.status, self._generation(), self.settings),
             *conditions.events(settled, self.status.conditions),
+            *decided.events,
         )
-        after = self._after(rollout, training, checks, settled, events)
+        events = tuple(decisions.cited(told, decided.new))
+        after = self._after(rollout, training, checks, settled, events).model_copy(update={"decisions": list(decided.kept)})
         started = bool(training.run and training.episode and training.episode != self.status.episode)
         return Plan(
             status=after.wire(),
@@ -255,6 +259,10 @@ class _Planner:
             events=events,
             requeue_after=self._look_again(rollout, training),
         )
+
+    def _decided_now(self, rollout: Rollout, training: Training) -> decisions.Decided:
+        every = [*self.records, *self.rejected]
+        return decisions.decide(self.observed, self.owner, self.status, every, rollout, training, self.image, self.now)
 
     def _decided(self, rollout: Rollout) -> bool:
         """Whether a step or a verdict is new: what rests on evidence is remembered before it is acted on, for a crash loses the evidence."""

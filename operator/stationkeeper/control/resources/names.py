@@ -32,6 +32,11 @@ def training_workload(model: str, uid: str, episode: str, attempt: int) -> str:
     return f"{model[:30]}-w-{_hash(uid, episode, str(attempt), 'workload')}"
 
 
+def record_job(model: str, uid: str, decision: str) -> str:
+    """Name of the one Job that writes down a decision."""
+    return f"{model}-record-{_hash(uid, decision)}"
+
+
 def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
     """Name of the CronJob of one policy; at most 51 characters, for CronJobs may have 52."""
     return f"{model}-{_hash(uid, policy_uid)}"

@@ -61,6 +61,11 @@ def exchange(identity: str, attempt: int, name: str) -> str:
     return f"{episode(identity, attempt)}exchange/{name}"
 
 
+def decision(at: datetime, identity: str) -> str:
+    """The evidence of one decision."""
+    return layout.decision(at, identity)
+
+
 def slot_name(start: datetime) -> str:
     """The name of a flush interval: its start in UTC, as in `20130401T120000Z`; sorts by time."""
     return start.astimezone(UTC).strftime(SLOT_FORMAT)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from stationkeeper.api.base import canonical_json
 from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.manifest import EvaluationRecord
 from stationkeeper.api.meta import TERMINATION_LIMIT
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
@@ -52,6 +54,11 @@ def ended(config: TrainConfig, ending: AttemptEnded) -> TrainingSummary:
         message=ending.message,
         finished_at=datetime.now(UTC),
     )
+
+
+def keep_evaluation(store: Store, config: TrainConfig, record: EvaluationRecord) -> None:
+    """What the gates said of a challenger that they refused: it has no manifest to stand in."""
+    store.create(keys.evaluation(config.episode, config.attempt), canonical_json(record.wire()))
 
 
 def mark(paths: Paths, summary: TrainingSummary) -> None:

@@ -41,6 +41,7 @@ def evaluate_and_publish(config: TrainConfig, store: Store, paths: Paths) -> Tra
     verdict = evaluate(config, store, _judged_by(prepared, judging), judging, at(chosen.answers, judges))
     verdict = replace(verdict, candidates=candidates)
     if not verdict.decision.accepted:
+        outcomes.keep_evaluation(store, config, verdict.record(config, prepared))
         return outcomes.settle(store, config, summaries.refused(config, prepared, verdict))
     importance = permutation_importance(config, prepared.rows_schema, chosen.challenger, holdout)
     shipment = _refit(config, _judged_by(prepared, judging), chosen, paths, holdout, verdict)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import yaml
 
-from stationkeeper.api.jobs import CheckConfig, JobConfig, RevisionIdentity, ServeConfig, ShadowConfig, TrainConfig
+from stationkeeper.api.jobs import (
+    CheckConfig,
+    JobConfig,
+    RecordConfig,
+    RevisionIdentity,
+    ServeConfig,
+    ShadowConfig,
+    TrainConfig,
+)
 from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
@@ -15,6 +23,7 @@ from stationkeeper.control.resources.availability import autoscaler, disruption_
 from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Object, Owner
 from stationkeeper.control.resources.deployment import serving_deployment
+from stationkeeper.control.resources.record import record_job
 from stationkeeper.control.resources.revision import model_revision
 from stationkeeper.control.resources.route import http_route
 from stationkeeper.control.resources.service import model_service, revision_service
@@ -48,6 +57,7 @@ CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
     "shadow": lambda of, given: ShadowConfig.model_validate(
         {"shadow": of.spec.serving.rollout.shadow, "analysis": of.spec.serving.rollout.analysis, **_known(of, given)}
     ),
+    "record": lambda of, given: RecordConfig.model_validate(_known(of, given)),
 }
 
 
@@ -79,6 +89,12 @@ def _route(of: Owner, given: Object) -> Object:
     return http_route(of, wanted, [(RevisionIdentity.model_validate(r), weight) for r, weight in given["shares"]])
 
 
+def _record(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["record"](of, given)
+    assert isinstance(config, RecordConfig)
+    return record_job(of, config, IMAGE)
+
+
 BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
     "service": lambda of, given: model_service(of, **given),
@@ -90,6 +106,7 @@ BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "deployment": _deployment,
     "training": _training,
     "check": _check,
+    "record": _record,
 }
 
 
