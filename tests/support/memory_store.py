@@ -22,6 +22,7 @@ class MemoryStore:
         self.objects: dict[str, bytes] = dict(objects or {})
         self.name = name
         self.log: list[tuple[str, str]] = []
+        self.modified: dict[str, datetime] = {}  # by the server's clock; 2013 where nothing is said
         self.before: Hook = lambda _operation, _key: None
         self.after: Hook = lambda _operation, _key: None
 
@@ -47,13 +48,19 @@ class MemoryStore:
         self.after("create", key)
         return created
 
+    def delete(self, key: str) -> None:
+        self._enter("delete", key)
+        self.objects.pop(key, None)
+        self.modified.pop(key, None)
+        self.after("delete", key)
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         self._enter("list", prefix)
         for key in sorted(self.objects):
             if key.startswith(prefix) and key > start_after:
                 data = self.objects[key]
                 etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
-                yield ObjectInfo(key, len(data), etag, datetime(2013, 1, 1, tzinfo=UTC))
+                yield ObjectInfo(key, len(data), etag, self.modified.get(key, datetime(2013, 1, 1, tzinfo=UTC)))
         self.after("list", prefix)
 
     def exists(self, key: str) -> bool:

@@ -396,6 +396,17 @@ class World:
         conditions: list[Object] = self.model["status"]["conditions"]
         return next(c for c in conditions if c["type"] == type_)
 
+    def sweep_jobs(self) -> list[Object]:
+        """The Jobs that sweep storage, in the order of their making."""
+        found = [o for (kind, name), o in self.objects.items() if kind == "Job" and "-sweep-" in name]
+        return sorted(found, key=lambda job: int(job["metadata"]["uid"].removeprefix("uid-")))
+
+    def end_sweep(self, said: Summary, exit_code: int = 0) -> None:
+        """The newest of them ends."""
+        job = self.sweep_jobs()[-1]
+        self.pod(job, "sweep", said.encode().decode(), exit_code)
+        job["status"] = {"conditions": [{"type": "Failed" if exit_code else "Complete", "status": "True"}]}
+
     def record_jobs(self) -> list[Object]:
         """The Jobs that write decisions down, in the order of their making."""
         found = [o for (kind, name), o in self.objects.items() if kind == "Job" and "-record-" in name]

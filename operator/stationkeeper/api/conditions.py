@@ -73,6 +73,7 @@ class Reason(StrEnum):
     PINNED = "Pinned"
     AUTO_RETRAIN_HELD = "AutoRetrainHeld"
     QUARANTINED = "Quarantined"
+    SWEEPING = "Sweeping"
     # Rollout
     CANDIDATE_STARTING = "CandidateStarting"
     CANARY = "Canary"

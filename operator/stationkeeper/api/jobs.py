@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import ENV_CONFIG
-from stationkeeper.api.model import Labels
+from stationkeeper.api.model import Labels, Retention
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Analysis, Capture, Shadow
 from stationkeeper.api.status import Cause, Decision
@@ -84,6 +84,15 @@ class RecordConfig(JobConfig):
 
     decision: Decision
     record: ModelRevisionSpec | None = None  # of the revision, where there still is one
+
+
+class SweepConfig(JobConfig):
+    """What may be deleted, and what must not be whatever else is true."""
+
+    retention: Retention
+    kept: Annotated[list[Digest], Field(max_length=512)]  # manifests of all records, of what serves and of what comes up
+    pinned: int | None = None  # number of the revision that spec.revision names, should there be no record of it
+    serving: Annotated[list[Digest], Field(max_length=2)]  # whose reports are still asked for
 
 
 class ServeConfig(JobConfig):

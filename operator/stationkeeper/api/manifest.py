@@ -12,6 +12,7 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
     episodes/<id>/<attempt>/exchange/            rows for, and the model of, a workload that trains on other machines
     episodes/<id>/<attempt>/evaluation.json      of a refused challenger: its `EvaluationRecord`
     decisions/<time>-<id>.json                   the evidence of a decision: a `decision.EvidenceBundle`
+    sweep.json                                   when the last sweep began
     capture/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.parquet   captured rows
     profiles/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.profile  their counts, in the reference's bins
     samples/<revision sha256 hex>.parquet        rows of the training, for checks of rows; may be deleted, as captured rows may

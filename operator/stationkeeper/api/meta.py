@@ -40,6 +40,7 @@ COMPONENT_CHECK: Final = "drift-check"
 COMPONENT_WORKLOAD: Final = "training-workload"  # what trains across machines
 COMPONENT_SHADOW: Final = "shadow"
 COMPONENT_RECORD: Final = "record"
+COMPONENT_SWEEP: Final = "sweep"
 
 # Containers whose termination message the operator reads. Nothing else in a pod is believed.
 CONTAINER_SERVE: Final = "serve"
@@ -49,6 +50,7 @@ CONTAINER_PUBLISH: Final = "evaluate-and-publish"
 CONTAINER_CHECK: Final = "check-drift"
 CONTAINER_SHADOW: Final = "shadow"
 CONTAINER_RECORD: Final = "record"
+CONTAINER_SWEEP: Final = "sweep"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
 STEP_COLLECT: Final = "collect"  # what `train` does where other machines train
 # Whose word on the outcome counts: `train` may be a team's own.

@@ -59,6 +59,37 @@ class Labels(ApiModel):
     ] = None
 
 
+class Retention(ApiModel):
+    """What may be deleted from storage. Without it everything stays; pods then need no right to delete."""
+
+    artifacts: Annotated[
+        Literal["Keep", "Sweep"],
+        Field(
+            description="Sweep: revisions without a record (see revisionHistoryLimit) lose their artifacts too. What serves, comes up, "
+            "is pinned or on record never does."
+        ),
+    ] = "Keep"
+    captured: Annotated[
+        Duration | None,
+        Field(description="Captured rows, which may be personal data, are deleted at this age. Without it they stay."),
+    ] = None
+    reports: Annotated[
+        Duration | None,
+        Field(description="Drift reports of revisions that serve no more are deleted at this age. Without it they stay."),
+    ] = None
+    grace: Annotated[
+        str,
+        Field(
+            pattern=r"^[1-9][0-9]{0,4}(h|d)$", max_length=6, description="Artifacts that are younger than this are never swept."
+        ),
+    ] = "7d"
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether anything is ever deleted."""
+        return self.artifacts == "Sweep" or self.captured is not None or self.reports is not None
+
+
 class ModelSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -88,8 +119,12 @@ class ModelSpec(ApiModel):
         Field(max_length=8, description="Who is told of what happens: names of receivers in the operator's own configuration."),
     ] = []
     revision_history_limit: Annotated[
-        int, Field(ge=2, le=100, description="Records of old revisions that are kept. Artifacts in storage stay.")
+        int,
+        Field(
+            ge=2, le=100, description="Records of old revisions that are kept; retention says what becomes of their artifacts."
+        ),
     ] = 10
+    retention: Annotated[Retention, Field(description="What may be deleted from storage, and when.")] = Retention()
 
 
 class Model(Tolerant):

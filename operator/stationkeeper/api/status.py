@@ -281,6 +281,15 @@ class Decision(Tolerant):
     trouble: Annotated[str | None, Field(max_length=512, description="Why it could not be written yet.")] = None
 
 
+class Sweep(Tolerant):
+    """The last look for what may be deleted from storage; written before its Job is created."""
+
+    at: Annotated[Time, Field(description="When it was begun.")]
+    done: Annotated[bool, Field(description="Whether it has ended.")] = False
+    message: Annotated[str, Field(max_length=512, description="What was deleted, or why nothing could be.")] = ""
+    failed: Annotated[bool, Field(description="It ended before everything was done.")] = False
+
+
 class Notice(Tolerant):
     """Something that people are still to be told."""
 
@@ -330,4 +339,5 @@ class ModelStatus(Tolerant):
     decisions: Annotated[
         list[Decision], Field(max_length=16, description="Newest decisions, oldest first, and where their evidence is.")
     ] = []
+    sweep: Annotated[Sweep | None, Field(description="The last sweep of storage.")] = None
     notices: Annotated[list[Notice], Field(max_length=32, description="What the receivers are still to be told.")] = []

@@ -101,6 +101,17 @@ class RecordSummary(Summary):
     uri: Line
 
 
+class SweepSummary(Summary):
+    """What was deleted."""
+
+    kind: Literal["Sweep"] = "Sweep"
+    manifests: int = 0
+    files: int = 0
+    captured: int = 0
+    reports: int = 0
+    complete: bool = True  # False: more is left for the next one
+
+
 class FailureSummary(Summary):
     """A workload that could not do its work, and what a person can do about it."""
 

@@ -12,11 +12,19 @@ from stationkeeper.api.meta import (
     CONTAINER_PREPARE,
     CONTAINER_SERVE,
     CONTAINER_SHADOW,
+    CONTAINER_SWEEP,
     REPORTING_CONTAINERS,
     TERMINATION_LIMIT,
     TRAINING_CONTAINERS,
 )
-from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, ShadowSummary, TrainingSummary
+from stationkeeper.api.summary import (
+    CheckSummary,
+    FailureSummary,
+    HandoverSummary,
+    ShadowSummary,
+    SweepSummary,
+    TrainingSummary,
+)
 from stationkeeper.control.planning.types import Object, Observed
 
 T = TypeVar("T", bound=Tolerant)
@@ -98,6 +106,12 @@ def handed_over(observed: Observed, job: Object) -> bool:
     """Whether a pod of this training Job has put the rows where a workload finds them."""
     ends = [end for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_PREPARE,))]
     return any(end.exit_code == 0 and _parse(HandoverSummary, end.message) for end in ends)
+
+
+def sweep_summary(observed: Observed, job: Object) -> SweepSummary | None:
+    """What a pod of this Job says that it has deleted."""
+    said = [end.message for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_SWEEP,))]
+    return next((found for text in said if (found := _parse(SweepSummary, text))), None)
 
 
 def failure(observed: Observed, job: Object, containers: Iterable[str]) -> FailureSummary | None:

@@ -47,6 +47,12 @@ def _rollout_running(s: Situation, _: Episode) -> Refusal | None:
     return Refusal(Reason.ROLLOUT_RUNNING, "a new revision is being rolled out; the next training waits for its end")
 
 
+def _sweeping(s: Situation, _: Episode) -> Refusal | None:
+    if s.status.sweep is None or s.status.sweep.done:
+        return None
+    return Refusal(Reason.SWEEPING, "storage is being swept; the next training waits for its end")
+
+
 def _pinned(s: Situation, episode: Episode) -> Refusal | None:
     if s.owner.spec.revision is None or episode.cause in (Cause.INITIAL, Cause.MANUAL):
         return None
@@ -120,6 +126,7 @@ GUARDS: Sequence[Callable[[Situation, Episode], Refusal | None]] = (
     _data_invalid,
     _pinned,
     _rollout_running,
+    _sweeping,
     _rolled_back,
     _exhausted,
     _cooldown,

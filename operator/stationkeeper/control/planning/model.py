@@ -19,7 +19,17 @@ from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, RetiredRef
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.control.planning import afterlife, conditions, cron, decisions, evidence, history, probation, quarantine
+from stationkeeper.control.planning import (
+    afterlife,
+    conditions,
+    cron,
+    decisions,
+    evidence,
+    history,
+    probation,
+    quarantine,
+    sweeps,
+)
 from stationkeeper.control.planning.anchor import anchor
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation
@@ -235,7 +245,8 @@ class _Planner:
         if rollout.serving and rollout.serving.since:
             apply += [self._cronjob(policy, rollout) for policy in self.policies]
         decided = self._decided_now(rollout, training)
-        apply += decided.apply
+        swept = sweeps.plan_sweep(self.observed, self.owner, self.status, rollout, training, self.image, self.now)
+        apply += (*decided.apply, *swept.apply)
         if training.run and training.episode:
             apply.append(training_job(self.owner, self._train_config(training, rollout), self.image))
         if training.workload:
@@ -246,18 +257,26 @@ class _Planner:
             *unknown_receivers(self.owner.spec, self.status, self._generation(), self.settings),
             *conditions.events(settled, self.status.conditions),
             *decided.events,
+            *swept.events,
         )
         events = tuple(decisions.cited(told, decided.new))
-        after = self._after(rollout, training, checks, settled, events).model_copy(update={"decisions": list(decided.kept)})
+        after = self._after(rollout, training, checks, settled, events)
+        after = after.model_copy(update={"decisions": list(decided.kept), "sweep": swept.status})
         started = bool(training.run and training.episode and training.episode != self.status.episode)
         return Plan(
             status=after.wire(),
             status_first=started or self._decided(rollout),
             records=self._new_records(training),
             apply=tuple(apply),
-            delete=(*rollout.delete, *training.delete, *self._stale_cronjobs(rollout), *self._old_records(rollout)),
+            delete=(
+                *rollout.delete,
+                *training.delete,
+                *swept.delete,
+                *self._stale_cronjobs(rollout),
+                *self._old_records(rollout),
+            ),
             events=events,
-            requeue_after=self._look_again(rollout, training),
+            requeue_after=self._look_again(rollout, training, swept),
         )
 
     def _decided_now(self, rollout: Rollout, training: Training) -> decisions.Decided:
@@ -421,9 +440,9 @@ class _Planner:
         port = "" if PORT_SERVICE == 80 else f":{PORT_SERVICE}"
         return f"http://{self.owner.name}.{self.owner.namespace}.svc{port}/v2/models/{self.owner.name}"
 
-    def _look_again(self, rollout: Rollout, training: Training) -> float | None:
+    def _look_again(self, rollout: Rollout, training: Training, swept: sweeps.Sweeping) -> float | None:
         """Seconds until something changes by the clock alone."""
-        times = [seconds for seconds in (rollout.look_again, training.look_again) if seconds]
+        times = [seconds for seconds in (rollout.look_again, training.look_again, swept.look_again) if seconds]
         if training.waiting and training.waiting.until:
             times.append((training.waiting.until - self.now).total_seconds())
         schedule = self.owner.spec.training.schedule

@@ -37,6 +37,11 @@ def record_job(model: str, uid: str, decision: str) -> str:
     return f"{model}-record-{_hash(uid, decision)}"
 
 
+def sweep_job(model: str, uid: str, at: str) -> str:
+    """Name of the one Job of a sweep."""
+    return f"{model}-sweep-{_hash(uid, at)}"
+
+
 def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
     """Name of the CronJob of one policy; at most 51 characters, for CronJobs may have 52."""
     return f"{model}-{_hash(uid, policy_uid)}"

@@ -6,7 +6,11 @@ from typing import Final
 from stationkeeper.api import layout
 
 OWNER: Final = "owner.json"
+SWEEP: Final = "sweep.json"  # written at the start of each sweep: its age is the server's clock
+BLOBS: Final = "blobs/"
 MANIFESTS: Final = "manifests/"
+SAMPLES: Final = "samples/"
+CAPTURED: Final = "capture/"
 CHECKS: Final = "checks/"
 SLOT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Final, Self
@@ -112,6 +112,11 @@ class S3Store:
             return self.get(key, max_bytes=max(len(data), MAX_OBJECT_BYTES)) == data
         except NotFound:
             raise lost from None
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        with suppress(NotFound), self._errors("delete", key):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`."""

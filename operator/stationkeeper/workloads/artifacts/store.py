@@ -39,6 +39,10 @@ class Store(Protocol):
         """Write an object unless the key exists (`If-None-Match: *`); False when it existed already."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        ...
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects whose keys start with `prefix`, in the order of their keys, after `start_after` when that is given."""
         ...

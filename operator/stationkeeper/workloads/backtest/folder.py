@@ -38,6 +38,10 @@ class FolderStore:
         self.put(key, data)
         return True
 
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        (self._root / key).unlink(missing_ok=True)
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`."""
         top = self._root / prefix.rpartition("/")[0]

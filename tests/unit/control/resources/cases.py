@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,7 @@ from stationkeeper.api.jobs import (
     RevisionIdentity,
     ServeConfig,
     ShadowConfig,
+    SweepConfig,
     TrainConfig,
 )
 from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
@@ -28,6 +30,7 @@ from stationkeeper.control.resources.revision import model_revision
 from stationkeeper.control.resources.route import http_route
 from stationkeeper.control.resources.service import model_service, revision_service
 from stationkeeper.control.resources.shadow import shadow_job
+from stationkeeper.control.resources.sweep import sweep_job
 from stationkeeper.control.resources.training import training_job
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -58,6 +61,7 @@ CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
         {"shadow": of.spec.serving.rollout.shadow, "analysis": of.spec.serving.rollout.analysis, **_known(of, given)}
     ),
     "record": lambda of, given: RecordConfig.model_validate(_known(of, given)),
+    "sweep": lambda of, given: SweepConfig.model_validate({"retention": of.spec.retention, **_known(of, given)}),
 }
 
 
@@ -95,6 +99,12 @@ def _record(of: Owner, given: Object) -> Object:
     return record_job(of, config, IMAGE)
 
 
+def _sweep(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["sweep"](of, given)
+    assert isinstance(config, SweepConfig)
+    return sweep_job(of, config, datetime(2026, 1, 5, 13, tzinfo=UTC), IMAGE)
+
+
 BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
     "service": lambda of, given: model_service(of, **given),
@@ -107,6 +117,7 @@ BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "training": _training,
     "check": _check,
     "record": _record,
+    "sweep": _sweep,
 }
 
 
