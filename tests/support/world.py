@@ -233,7 +233,7 @@ class World:
             candidate_digest=config["candidate"]["digest"],
             since=config["since"],
             attempt=config["attempt"],
-            verdict=Verdict(verdict),
+            verdict=Verdict.ERROR if exit_code else Verdict(verdict),
             rows=rows,
             requests=rows,
             errors=0,

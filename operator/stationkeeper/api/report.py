@@ -167,3 +167,38 @@ class DriftReport(Tolerant):
     quality: list[QualityResult] = []
     history: Annotated[list[QualityPoint], Field(max_length=64)] = []
     notes: Annotated[list[str], Field(max_length=32)] = []  # what could not be checked, and why
+
+
+class Differing(Tolerant):
+    """A row to which two revisions answered differently."""
+
+    request_id: str
+    row: int
+    stable: str
+    candidate: str
+
+
+class ShadowReport(Tolerant):
+    """The evidence of a shadow: what a candidate answered to what the stable revision was asked, stored as JSON."""
+
+    schema_version: Literal[1] = 1
+    model: str  # namespace/name
+    stable: int
+    stable_digest: Digest
+    candidate: int
+    candidate_digest: Digest
+    since: Time
+    until: Time
+    attempt: int
+    created_at: Time
+    verdict: Verdict
+    message: Annotated[str, Field(max_length=256)]
+    captured: int  # rows that were found
+    rows: int  # that were compared
+    requests: int
+    errors: int
+    refusals: Annotated[list[str], Field(max_length=5)] = []  # what the candidate said to some of them
+    disagreement: float | None = None  # share of the rows with another class
+    mean_difference: float | None = None  # of probabilities, or of predictions in standard deviations of the stable revision's
+    latency: float | None = None  # seconds, the 95th percentile
+    differing: Annotated[list[Differing], Field(max_length=20)] = []  # the furthest apart first

@@ -90,7 +90,7 @@ class ShadowSummary(Summary):
     mean_difference: float | None = None  # of probabilities, or of predictions in standard deviations of the stable revision's
     latency: float | None = None  # seconds, the 95th percentile
     message: Annotated[str, Field(max_length=256)]
-    report: Annotated[str, Field(max_length=160)]  # its key under the storage prefix
+    report: Annotated[str | None, Field(max_length=160)] = None  # its key under the storage prefix
 
 
 class RecordSummary(Summary):

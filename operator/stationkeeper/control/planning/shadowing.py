@@ -11,7 +11,7 @@ from stationkeeper.api.base import format_time, parse_duration
 from stationkeeper.api.jobs import RevisionIdentity, ShadowConfig
 from stationkeeper.api.meta import CONTAINER_SHADOW, LABEL_SHADOW
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import ShadowStatus, Verdict
+from stationkeeper.api.status import ShadowStatus
 from stationkeeper.api.summary import ShadowSummary
 from stationkeeper.control.planning import evidence
 from stationkeeper.control.planning.types import Object, Observed, Ref
@@ -59,7 +59,7 @@ class Shadowing:
                     verdict=said.verdict,
                     rows=said.rows,
                     message=said.message,
-                    report=f"{self.owner.spec.storage.uri.rstrip('/')}/{said.report}",
+                    report=f"{self.owner.spec.storage.uri.rstrip('/')}/{said.report}" if said.report else None,
                 )
         return newest
 
@@ -138,8 +138,3 @@ def stale(observed: Observed, owner: Owner, wanted: "Shadowing | None") -> list[
 
 def _pair(job: Object) -> str:
     return str((job["metadata"].get("labels") or {}).get(LABEL_SHADOW) or "")
-
-
-def decided(found: ShadowStatus) -> bool:
-    """Whether the evidence is enough."""
-    return found.verdict in (Verdict.PASSED, Verdict.BREACHED)

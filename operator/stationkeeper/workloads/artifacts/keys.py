@@ -115,6 +115,11 @@ def sample(digest: str) -> str:
     return f"samples/{hexadecimal(digest)}.parquet"
 
 
+def shadow(candidate: str, stable: str, since: datetime, attempt: int) -> str:
+    """The report of one comparison of two revisions' answers."""
+    return f"shadow/{hexadecimal(candidate)[:12]}/{hexadecimal(stable)[:12]}-{slot_name(since)}-{attempt}.json"
+
+
 def checks(policy_uid: str, policy_digest: str, revision_digest: str) -> str:
     """Prefix of the reports of one policy, as it reads now, on one revision."""
     return f"{CHECKS}{policy_uid}/{hexadecimal(policy_digest)[:12]}/{hexadecimal(revision_digest)[:12]}/"

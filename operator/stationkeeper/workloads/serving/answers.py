@@ -27,7 +27,7 @@ class Renderer:
         self._parameters: dict[str, Any] = {"revision": revision.number, "digest": revision.digest}
         if manifest.classes:
             self._parameters["classes"] = manifest.classes
-        self._values: dict[Any, Any] = {name: _class_value(name, manifest.class_kind) for name in manifest.classes}
+        self._values: dict[Any, Any] = {name: class_value(name, manifest.class_kind) for name in manifest.classes}
 
     def response(self, request_id: str, answers: Predictions, outputs: Sequence[str]) -> bytes:
         """The body of a successful inference; a number that is not finite becomes null."""
@@ -71,7 +71,8 @@ def _input(feature: Column) -> dict[str, Any]:
     return {"name": feature.name, "datatype": _COLUMN_TYPES[feature.kind], "shape": [-1]}
 
 
-def _class_value(name: str, kind: str) -> str | int | bool:
+def class_value(name: str, kind: str) -> str | int | bool:
+    """A class as responses have it: of the kind that the target had."""
     if kind == "integer":
         return int(name)
     return name.lower() == "true" if kind == "boolean" else name

@@ -43,12 +43,13 @@ class App:
     connections: Connections = field(default_factory=Connections)
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    uid: str = ""  # of the Model
     inference: Inference = field(init=False)
     _routes: dict[str, Route] = field(init=False)
     _identity: list[Header] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inference = Inference(self.state, self.metrics)
+        self.inference = Inference(self.state, self.metrics, self.uid)
         self._routes = routes.table(self.model, str(self.revision))
         self._identity = [
             (b"x-stationkeeper-revision", str(self.revision).encode()),

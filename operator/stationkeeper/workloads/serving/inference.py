@@ -5,8 +5,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from stationkeeper.api.meta import HEADER_REPLAY
 from stationkeeper.workloads.artifacts.outputs import kept
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.serving import answers
@@ -15,6 +17,8 @@ from stationkeeper.workloads.serving.protocol import MAX_BODY_BYTES, InferReques
 from stationkeeper.workloads.serving.state import Served, State
 
 log = logging.getLogger(__name__)
+
+_REPLAY: Final = HEADER_REPLAY.encode()
 
 Headers = Mapping[bytes, bytes]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -51,8 +55,9 @@ class Reply:
 class Inference:
     """Answers inference requests: small ones on the event loop, large ones one after the other in a thread."""
 
-    def __init__(self, state: State, metrics: Metrics) -> None:
+    def __init__(self, state: State, metrics: Metrics, uid: str = "") -> None:
         self._state = state
+        self._uid = uid.encode()  # of the Model
         self._metrics = metrics
         self._held = 0  # bytes of bodies in flight
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
@@ -67,10 +72,11 @@ class Inference:
         try:
             served = self._acceptable(headers)
             await self._receive(body, receive)
+            answer = partial(self.respond, replayed=self._is_replayed(headers))
             if len(body) <= INLINE_BYTES:
-                return self.respond(served, body, request_id, arrived)
+                return answer(served, body, request_id, arrived)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self.respond, served, body, request_id, arrived)
+            return await loop.run_in_executor(self._thread, answer, served, body, request_id, arrived)
         except _UnreadError as refusal:
             if not refusal.at_end:
                 await _discard(headers, receive)
@@ -78,12 +84,14 @@ class Inference:
         finally:
             self._held -= len(body)
 
-    def respond(self, served: Served, body: bytes | bytearray, request_id: str, arrived: float) -> Reply:
-        """Answer a body. Whatever is in it, this returns a reply."""
+    def respond(
+        self, served: Served, body: bytes | bytearray, request_id: str, arrived: float, *, replayed: bool = False
+    ) -> Reply:
+        """Answer a body. Whatever is in it, this returns a reply. A request that is `replayed` is answered and not captured."""
         try:
             request = parse(body, served.contract)
         except SchemaError as refusal:
-            if recorder := self._state.recorder:
+            if (recorder := self._state.recorder) and not replayed:
                 recorder.refused(arrived, refusal.missing, refusal.mismatched, refusal.rows)
             return self._refusal(refusal, cause="schema")
         except ProtocolError as refusal:
@@ -97,7 +105,8 @@ class Inference:
             self._metrics.errors.labels("model").inc()
             return Reply(500, answers.error(f"the model failed on this request; see the log, id {request_id}"))
         self._metrics.answered(request.rows, predictions)
-        self._remember(served, request, request_id, arrived, predictions, len(body))
+        if not replayed:
+            self._remember(served, request, request_id, arrived, predictions, len(body))
         return Reply(200, text, request_id=request_id)
 
     def _remember(
@@ -106,6 +115,10 @@ class Inference:
         if recorder := self._state.recorder:
             outputs = kept(served.manifest, predictions)
             recorder.answered(request_id, arrived, request.columns, outputs, request.extra, size)
+
+    def _is_replayed(self, headers: Headers) -> bool:
+        """Whether it repeats a request that another revision has captured, for a comparison. Clients do not know the UID."""
+        return bool(self._uid) and headers.get(_REPLAY) == self._uid
 
     def _acceptable(self, headers: Headers) -> Served:
         """The revision to ask, when the head of the request allows it."""

@@ -43,7 +43,8 @@ class Process:
         self.config = config
         self.state = State()
         self.metrics = Metrics()
-        self.app = App(config.model.name, config.revision.number, config.revision.digest, self.state, self.metrics)
+        revision, model = config.revision, config.model
+        self.app = App(model.name, revision.number, revision.digest, self.state, self.metrics, uid=model.uid)
         self._open_store = open_store
         self._listener = listener
         self._waits = waits
