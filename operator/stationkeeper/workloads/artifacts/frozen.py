@@ -26,6 +26,10 @@ class FrozenStore:
         """Refused."""
         raise StoreDenied(f"{self.uri(key)}: a frozen list is read, not written")
 
+    def delete(self, key: str) -> None:
+        """Refused."""
+        raise StoreDenied(f"{self.uri(key)}: a frozen list is read, not written")
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`."""
         return (item for item in self._objects if item.key.startswith(prefix) and item.key > start_after)
