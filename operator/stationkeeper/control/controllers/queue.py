@@ -16,6 +16,10 @@ WAITED = Histogram("stationkeeper_queue_seconds", "How long keys waited for a wo
 _SLACK = 64  # overtaken entries that are not worth a clearing
 
 
+# The event loop calls a timer up to its clock's resolution too early; whoever then waited for the rest would not wait at all, and spin.
+_EARLY = 1e-6  # seconds
+
+
 class WorkQueue(Generic[K]):
     """Keys that somebody should look at.
 
@@ -98,7 +102,7 @@ class WorkQueue(Generic[K]):
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            while self._later and self._later[0][0] <= loop.time():
+            while self._later and self._later[0][0] <= loop.time() + _EARLY:
                 at, _, key = heapq.heappop(self._later)
                 if self._due.get(key) == at:  # else it was added since, or for another time
                     del self._due[key]

@@ -190,3 +190,13 @@ async def test_no_two_workers_have_one_key():
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
     assert next(count) > 20
+
+
+@timeless
+async def test_times_that_lie_a_rounding_apart_do_not_make_it_spin():
+    queue: WorkQueue[str] = WorkQueue()
+    timer = asyncio.ensure_future(queue.run_timer())
+    queue.add_after("exact", 0.3)
+    queue.add_after("rounded", 0.1 + 0.2)  # 0.30000000000000004
+    assert {await queue.get(), await queue.get()} == {"exact", "rounded"}
+    timer.cancel()
