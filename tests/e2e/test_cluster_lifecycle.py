@@ -81,7 +81,7 @@ class Cluster:
         verb, *rest = args
         environment = {key: value for key, value in os.environ.items() if key != "USE_EXISTING_CLUSTER"}
         command = [sys.executable, "-m", "hack.cluster", verb, f"--name={self.name}", f"--dir={self.directory}", *rest]
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=2400, check=False)
         assert not ok or done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -153,7 +153,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         assert said.stdout == f"export KUBECONFIG={cluster.directory / 'kubeconfig'}\n"
         cluster.run("load", str(busybox(cluster.directory)))
         cluster.kubectl("apply", "-f", "-", text=POD)
-        cluster.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=180s")
         yield replace(cluster, said=said.stderr)
     finally:
         cluster.run("down")
@@ -213,7 +213,7 @@ def test_logs_and_port_forward_work(node: Cluster) -> None:
 
 def test_a_cron_job_runs_its_pod_to_the_end(node: Cluster) -> None:
     node.kubectl("create", "job", "--from=cronjob/tick", "now")
-    node.kubectl("wait", "--for=condition=Complete", "job/now", "--timeout=60s")
+    node.kubectl("wait", "--for=condition=Complete", "job/now", "--timeout=180s")
     assert node.kubectl("logs", "job/now") == "tick\n"
 
 

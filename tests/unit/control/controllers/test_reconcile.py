@@ -254,6 +254,8 @@ async def test_a_route_is_made_after_the_endpoints_that_it_sends_to():
         "PATCH poddisruptionbudgets/flights-serving",
         "PATCH cronjobs/flights",
         "PATCH models/flights/status",
+        "GET models/flights",  # its decision is written down
+        "PATCH jobs/flights-record",
     ]
     assert site.condition("Routed") == ("Unknown", "RoutePending")
     assert await site.look() == []

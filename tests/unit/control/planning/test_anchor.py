@@ -80,7 +80,7 @@ def test_another_metric_tells_nothing() -> None:
 
 def config(world: World, number: int) -> dict:
     """What the newest training pod is told."""
-    jobs = [o for (kind, _), o in world.objects.items() if kind == "Job"]
+    jobs = [o for (kind, name), o in world.objects.items() if kind == "Job" and "-train-" in name]
     env = [v for j in jobs for v in j["spec"]["template"]["spec"]["initContainers"][0]["env"] if v["name"] == ENV_CONFIG]
     return next(c for c in map(json.loads, (v["value"] for v in env)) if c["revision"] == number)
 
