@@ -354,10 +354,9 @@ def _target(meaning: Manifest) -> pl.Expr:
 
 def _told(record: FeedbackRecord, joined: Joined, frozen: Frozen) -> Iterator[str]:
     """What became of captured rows, in sentences."""
-    yield (
-        f"feedback: {record.joined} of {record.captured} captured rows have a label"
-        f"; {record.unlabelled} have none yet, of {record.conflicting} the labels disagree"
-    )
+    missing = f"; {record.unlabelled} have none yet" if record.unlabelled else ""
+    disagree = f"; the labels of {record.conflicting} disagree" if record.conflicting else ""
+    yield f"feedback: {record.joined} of {record.captured} captured rows have a label{missing}{disagree}"
     if joined.strangers:
         yield "feedback: labels were read, and none of them names a captured request: is labels.key the request id?"
     if joined.selection:

@@ -9,11 +9,10 @@ import polars as pl
 
 from stationkeeper.api.base import sha256, short
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.manifest import Column, DataRecord, Manifest, Task
+from stationkeeper.api.manifest import Column, ColumnKind, DataRecord, Manifest, Task
 from stationkeeper.api.status import Cause
 from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts import keys
-from stationkeeper.workloads.artifacts.columns import is_numeric
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.owner import claim
 from stationkeeper.workloads.artifacts.store import Store
@@ -143,7 +142,7 @@ def _read(files: list[InputFile], config: TrainConfig, champion: Manifest | None
     wanted = schema.wanted_columns(present, config.training, champion)
     schema.check_present(present, data, _places(data))
     limit = Limit(data.max_rows, data.timestamp, data.target, sorted(wanted), config.model.uid)
-    texts = {column.name for column in champion.features if not is_numeric(column)} if champion else set[str]()
+    texts = {column.name for column in champion.features if column.kind is ColumnKind.CATEGORICAL} if champion else set[str]()
     more = fed.rows if fed and fed.rows.height else None
     frame = reading.read_window(files, data, wanted, _end(files, config, more), limit, texts=texts, more=more)
     if frame.is_empty():

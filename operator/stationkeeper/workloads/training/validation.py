@@ -31,6 +31,10 @@ _ALPHA: Final = 0.001  # how often chance may refuse a training
 _VANISHED: Final = 1e-6  # chance that a class is not drawn
 _EXPECTED: Final = 30  # rows that a class would have had
 _NAMED: Final = 3
+_WHOLE: Final = SchemaChecks()
+_DAY: Final = SchemaChecks(
+    max_missing_increase=0.5
+)  # sensors fail for hours: one day of that harms nothing, a day of nothing is a bug
 
 
 def check_columns(rows: pl.DataFrame, data: Data, champion: Manifest | None, artifacts: Store) -> list[str]:
@@ -55,12 +59,12 @@ def check_columns(rows: pl.DataFrame, data: Data, champion: Manifest | None, art
     if new.height < MIN_ROWS:
         return []
     reference = _used(load_reference(artifacts, champion), data.features, new)
-    samples = [(since, new), *_days(new, data.timestamp)]
+    samples = [(since, new, _WHOLE), *((name, day, _DAY) for name, day in _days(new, data.timestamp))]
     alpha = _ALPHA / max(len(reference.features) * len(samples), 1)
     whole = frozenset(feature.name for feature in champion.features if feature.integer)
     found: dict[tuple[str, str], tuple[str, Violation]] = {}
-    for name, sample in samples:
-        for violation in _violations(sample, reference, alpha, whole):
+    for name, sample, checks in samples:
+        for violation in _violations(sample, reference, checks, alpha, whole):
             found.setdefault((violation.type, violation.column), (name, violation))
     if champion.target == data.target:
         for violation in _vanished(rows, new, data.target):
@@ -100,9 +104,11 @@ def _used(reference: ReferenceProfile, features: Sequence[str] | None, rows: pl.
     return reference.model_copy(update={"features": wanted})
 
 
-def _violations(rows: pl.DataFrame, reference: ReferenceProfile, alpha: float, whole: frozenset[str]) -> list[Violation]:
+def _violations(
+    rows: pl.DataFrame, reference: ReferenceProfile, checks: SchemaChecks, alpha: float, whole: frozenset[str]
+) -> list[Violation]:
     """What counts and rows show of a sample."""
-    seen, checks = typed(rows, reference), SchemaChecks()
+    seen = typed(rows, reference)
     readable = reference.model_copy(update={"features": [c for c in reference.features if c.name in seen.columns]})
     counted = schema.violations(_counts(seen, readable), checks, alpha)
     return schema.united(counted, rowdata.violations(look(seen, reference, whole), reference, checks, alpha, whole))

@@ -76,9 +76,10 @@ class Pod:
         self.paths = Paths.under(tmp)
         self.artifacts = artifacts
         self.source = source
+        self.stores: dict[str, MemoryStore] = {}  # at other addresses
 
     def open(self, _config: TrainConfig, uri: str | None) -> MemoryStore:
-        return self.source if uri else self.artifacts
+        return self.stores.get(uri, self.source) if uri else self.artifacts
 
     def run(self, cfg: TrainConfig) -> tuple[Summary | None, int]:
         """The containers in order; the first that fails ends the pod, as in Kubernetes."""
