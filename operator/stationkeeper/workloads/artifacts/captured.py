@@ -38,6 +38,15 @@ def is_sampled(request_id: str, rate: float) -> bool:
     return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) < rate * 2**64
 
 
+def captured_revisions(store: Store) -> Iterator[str]:
+    """Digests of all revisions that captured rows are kept of, with one listing for each."""
+    after = ""
+    while (first := next(store.list(keys.CAPTURED, start_after=after), None)) is not None:
+        revision = first.key.removeprefix(keys.CAPTURED).partition("/")[0]
+        yield f"sha256:{revision}"
+        after = f"{keys.CAPTURED}{revision}/~"  # beyond every day of it
+
+
 def list_captured(store: Store, digest: str, start: datetime | None, end: datetime) -> Iterator[tuple[datetime, ObjectInfo]]:
     """The objects of a revision whose slot begins in `[start, end)`, with its beginning; without `start` from the first."""
     after = keys.capture_day(digest, start).rstrip("/") if start else ""

@@ -1,6 +1,6 @@
 """Captured requests become training rows once their labels have matured.
 
-    manifests/ + capture/ + labels.uri + checks/  --frozen-->  feedback.json  --join-->  rows
+    capture/ + manifests/ + labels.uri + checks/  --frozen-->  feedback.json  --join-->  rows
 
 What is learned is fixed before anything is read: the objects of captured rows and of labels, and the windows that are left out
 because a drift check found their data broken. A retried pod reads the same, or says that it cannot.
@@ -21,7 +21,7 @@ from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import FeedbackRecord, Manifest, Task
 from stationkeeper.api.model import Labels
 from stationkeeper.workloads.artifacts import keys
-from stationkeeper.workloads.artifacts.captured import INPUT, KEYS, is_sampled, list_captured
+from stationkeeper.workloads.artifacts.captured import INPUT, KEYS, captured_revisions, is_sampled, list_captured
 from stationkeeper.workloads.artifacts.errors import ArtifactError, MalformedArtifact, NotFound
 from stationkeeper.workloads.artifacts.frozen import FrozenStore
 from stationkeeper.workloads.artifacts.manifests import load_manifest
@@ -92,7 +92,7 @@ def _listed(config: TrainConfig, artifacts: Store, store: Store) -> tuple[list[t
     start, end = _span(config, config.labels)
     captured = [
         (begins, InputObject(key=item.key, size=item.size, etag=item.etag))
-        for digest in _revisions(artifacts)
+        for digest in captured_revisions(artifacts)
         for begins, item in list_captured(artifacts, digest, start, end)
     ]
     try:
@@ -125,12 +125,6 @@ def _span(config: TrainConfig, labels: Labels) -> tuple[datetime | None, datetim
         return None, datetime.min.replace(tzinfo=UTC)
     # Where the newest row decides, the window's end is not known yet.
     return start_of(data, config.as_of) if data.timestamp and data.as_of == "Now" else None, end
-
-
-def _revisions(artifacts: Store) -> Iterator[str]:
-    """Digests of all revisions that were published here."""
-    for item in artifacts.list(keys.MANIFESTS):
-        yield f"sha256:{item.key.removeprefix(keys.MANIFESTS).removesuffix('.json')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,17 +77,19 @@ def prepare(config: TrainConfig, artifacts: Store, opened: Opened, paths: Paths,
     notes = check_columns(rows, data, champion, artifacts)
     notes += check_labels(rows, data, champion, artifacts, files, classifier=classifier)
     kind = schema.class_label(frame[data.target].dtype)
+    unlabelled = limit.unlabelled + frame.height - rows.height
+    lacking = [f"{unlabelled} rows have no value of {data.target!r} and are left out"] if unlabelled else []
     found = DataRecord(
         uri=data.uri,
         objects=len(inputs.objects),
         digest=digest,
         rows=0,
-        rows_without_target=limit.unlabelled + frame.height - rows.height,
+        rows_without_target=unlabelled,
         feedback=fed.record if fed else None,
         beyond=limit.beyond,
         duplicates=repeated.duplicates,
         conflicting=repeated.conflicting,
-        notes=_notes([*limit.notes, *(fed.notes if fed else ()), *repeated.notes, *notes]),
+        notes=_notes([*lacking, *limit.notes, *(fed.notes if fed else ()), *repeated.notes, *notes]),
     )
     frozen = frozen_holdout(config, artifacts, opened, paths, champion, classifier=classifier)
     end = newest_of(frame, data) if data.as_of == "LatestRow" else config.as_of

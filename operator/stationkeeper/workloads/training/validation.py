@@ -26,7 +26,8 @@ from stationkeeper.workloads.training.ending import invalid
 log = logging.getLogger(__name__)
 
 MIN_ROWS: Final = 500  # of new rows, or of a day: fewer show nothing
-MAX_DAYS: Final = 400  # that are looked at one by one: the newest
+MAX_DAYS: Final = 400  # that are looked at one by one: the newest ...
+MAX_CHECKS: Final = 20_000  # ... and so many columns of all of them together
 _ALPHA: Final = 0.001  # how often chance may refuse a training
 _VANISHED: Final = 1e-6  # chance that a class is not drawn
 _EXPECTED: Final = 30  # rows that a class would have had
@@ -59,7 +60,8 @@ def check_columns(rows: pl.DataFrame, data: Data, champion: Manifest | None, art
     if new.height < MIN_ROWS:
         return []
     reference = _used(load_reference(artifacts, champion), data.features, new)
-    samples = [(since, new, _WHOLE), *((name, day, _DAY) for name, day in _days(new, data.timestamp))]
+    most = min(MAX_DAYS, MAX_CHECKS // max(len(reference.features), 1))
+    samples = [(since, new, _WHOLE), *((name, day, _DAY) for name, day in _days(new, data.timestamp, most))]
     alpha = _ALPHA / max(len(reference.features) * len(samples), 1)
     whole = frozenset(feature.name for feature in champion.features if feature.integer)
     found: dict[tuple[str, str], tuple[str, Violation]] = {}
@@ -89,11 +91,11 @@ def _new(rows: pl.DataFrame, data: Data, champion: Manifest) -> tuple[pl.DataFra
     return rows.filter(pl.col(data.timestamp) > through), f"the rows since {through:%Y-%m-%d %H:%M} UTC"
 
 
-def _days(rows: pl.DataFrame, timestamp: str | None) -> Iterator[tuple[str, pl.DataFrame]]:
+def _days(rows: pl.DataFrame, timestamp: str | None, most: int) -> Iterator[tuple[str, pl.DataFrame]]:
     if timestamp is None:
         return
     days = rows.with_columns(pl.col(timestamp).dt.date().alias("_day")).partition_by("_day", maintain_order=True)
-    for day in days[-MAX_DAYS:]:
+    for day in days[-most:]:
         if day.height >= MIN_ROWS:
             yield f"the rows of {day['_day'][0]}", day
 

@@ -294,6 +294,13 @@ def test_rows_of_a_revision_that_asked_another_question_are_left_out(
     assert says in told(fed)
 
 
+def test_rows_of_a_revision_that_was_swept_are_left_out_and_told(world: World) -> None:
+    world.label(pl.concat([world.capture(NEW), world.capture(pod.rows(3, first=70, seed=7), digest=f"sha256:{'f' * 64}")]))
+    fed = world.gather()
+    assert fed.record.used == 400
+    assert f"the rows captured under {'f' * 12} are left out: cannot read s3://test/model/manifests/" in told(fed)
+
+
 def test_rows_of_every_revision_count_and_one_request_counts_once(world: World) -> None:
     second = other(world, lambda _: {})
     mine = world.capture(NEW)
