@@ -15,7 +15,7 @@ from hack.cluster.paths import REPOSITORY
 from hack.cluster.tools import tool
 from stationkeeper.control.controllers.settings import parse
 from stationkeeper.control.controllers.workloads import read_templates
-from stationkeeper.control.kube.kinds import WATCHED
+from stationkeeper.control.kube.kinds import OPTIONAL, WATCHED
 from tests.integration.conftest import Cluster, Operator
 from tests.integration.test_operator import bring_up, job, serving
 from tests.support import world
@@ -267,7 +267,11 @@ def test_the_deployment_gets_its_pod(cluster, release):
     assert pods[0]["spec"]["serviceAccountName"] == "stationkeeper"
 
 
-@pytest.mark.parametrize("case", cases.CASES)
+# This cluster has no Gateway API; `tests/e2e/test_gateway.py` has.
+BUILT_IN = [case for case in cases.CASES if cases.read(case)["builder"] != "route"]
+
+
+@pytest.mark.parametrize("case", BUILT_IN)
 def test_the_api_server_takes_from_the_operator_what_its_builders_make(cluster, release, case):
     taken(create(cluster, cases.build(case), OPERATOR))
 
@@ -286,8 +290,7 @@ CHILDREN = [
 MAY = [
     *((verb, resource, "ops") for resource in OURS for verb in ("get", "list", "watch")),
     *((verb, resource, "ops") for resource in CHILDREN for verb in ("create", "patch", "delete")),
-    ("create", "services", "ops"),
-    ("patch", "services", "ops"),
+    *((verb, "services", "ops") for verb in ("create", "patch", "delete")),
     ("patch", "models.stationkeeper.dev/status", "ops"),
     ("patch", "driftpolicies.stationkeeper.dev/status", "ops"),
     ("create", "events.events.k8s.io", "ops"),
@@ -305,7 +308,6 @@ MAY_NOT = [
     ("get", "pods/log", "ops"),
     ("create", "pods", "ops"),
     ("delete", "pods", "ops"),
-    ("delete", "services", "ops"),
     ("get", "configmaps", "ops"),
     ("create", "serviceaccounts/token", "ops"),
     ("impersonate", "users", "ops"),
@@ -343,11 +345,25 @@ def test_the_operator_may_not(cluster, release, verb, resource, namespace):
     assert not may(cluster, verb, resource, namespace)
 
 
-def test_no_right_is_for_everything(cluster, release):
+def rights(cluster: Cluster) -> list[Object]:
+    """Everything that the operator may do where models live."""
     api = "authorization.k8s.io/v1"
     review = {"apiVersion": api, "kind": "SelfSubjectRulesReview", "spec": {"namespace": "ops"}}
     text = cluster("create", "-f", "-", "-o", "json", "--validate=false", f"--as={OPERATOR}", body=review)
-    rules = json.loads(text)["status"]["resourceRules"]
+    rules: list[Object] = json.loads(text)["status"]["resourceRules"]
+    return rules
+
+
+def test_of_the_gateway_api_the_operator_has_routes_and_nothing_else(cluster, release):
+    (kind,) = OPTIONAL
+    group = kind.api_version.partition("/")[0]
+    (rule,) = (rule for rule in rights(cluster) if group in rule["apiGroups"])
+    assert rule["resources"] == [kind.plural]
+    assert set(rule["verbs"]) == {"get", "list", "watch", "create", "patch", "delete"}
+
+
+def test_no_right_is_for_everything(cluster, release):
+    rules = rights(cluster)
     assert len(rules) > 5
     assert [rule for rule in rules if "*" in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])] == []
 
@@ -417,7 +433,13 @@ def templates(cluster: Cluster, namespace: str) -> list[Object]:
 MODELS = {"apiGroups": ["stationkeeper.dev"], "resources": ["models", "models/scale"], "verbs": ["*"]}
 PODS = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
 SECRET = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["s3-credentials"], "verbs": ["get"]}
-USERS = {"no-pods": [MODELS, SECRET], "no-secret": [MODELS, PODS], "trusted": [MODELS, PODS, SECRET]}
+ROUTES = {"apiGroups": ["gateway.networking.k8s.io"], "resources": ["httproutes"], "verbs": ["create"]}
+USERS = {
+    "no-pods": [MODELS, SECRET],
+    "no-secret": [MODELS, PODS],
+    "trusted": [MODELS, PODS, SECRET],
+    "routing": [MODELS, PODS, SECRET, ROUTES],
+}
 
 
 @pytest.fixture(scope="module")
@@ -476,6 +498,14 @@ MODELS_BY_USER = [
 @pytest.mark.parametrize(("user", "secret", "why"), MODELS_BY_USER)
 def test_a_model_lends_nobody_a_right_that_he_has_not(cluster, users, user, secret, why):
     done = create(cluster, model(secret), user)
+    refused(done, why) if why else taken(done)
+
+
+@pytest.mark.parametrize(("user", "why"), [("trusted", "you must be allowed to create httproutes"), ("routing", "")])
+def test_a_route_is_for_whoever_may_make_one(cluster, users, user, why):
+    made = model()
+    made["spec"]["serving"]["route"] = {"gateway": {"name": "public"}}
+    done = create(cluster, made, user)
     refused(done, why) if why else taken(done)
 
 
