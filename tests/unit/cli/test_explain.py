@@ -41,6 +41,16 @@ def test_skew_is_explained_and_nothing_is_wanted_for_it():
     assert "Nothing asks for a training now." in text
 
 
+def test_what_a_gateway_does_is_told():
+    world = World()
+    world.model["spec"]["serving"] = {"replicas": 2, "route": {"gateway": {"name": "public"}}}
+    world.serve_first()
+    assert "Through the Gateway: Gateway public has not taken the route over yet" in told(world)
+    world.gateway()
+    world.settle()
+    assert "Through the Gateway: 100 % to revision 1." in told(world)
+
+
 def test_a_candidate_that_waits_for_a_person_names_the_commands():
     world = World(policies=(policy(),))
     world.serve_first()

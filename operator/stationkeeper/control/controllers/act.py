@@ -8,7 +8,7 @@ from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.kube import diff
 from stationkeeper.control.kube.errors import ConflictError, NotFoundError, TerminalError
 from stationkeeper.control.kube.gateway import Gateway
-from stationkeeper.control.kube.kinds import kind_of
+from stationkeeper.control.kube.kinds import OPTIONAL, kind_of
 from stationkeeper.control.kube.store import Store
 from stationkeeper.control.planning import Event, Plan, Ref
 from stationkeeper.control.planning.evidence import controlled_by
@@ -118,6 +118,11 @@ class Actor:
                 self._accepted.remember(wanted, answer)
             if not self._is_sized(child, answer):
                 answer = await self._gateway.scale(answer, child["spec"]["replicas"])
+        except NotFoundError as error:
+            if kind_of(child) not in OPTIONAL:
+                raise
+            self._store.lose(child["kind"])  # its CRD was taken away: what needs it must not hold up the rest
+            raise StaleError(f"the cluster has no {child['kind']} any more") from error
         except TerminalError as error:  # people must hear of it, for trying again will not help
             self._recorder.record(owner, Event("Warning", "ApplyRefused", f"{name}: {error}"))
             raise

@@ -293,6 +293,21 @@ async def test_a_route_of_somebody_else_is_told_and_never_touched(site):
     assert site.api.objects["httproutes", "ops", "flights"]["spec"]["rules"]
 
 
+async def test_a_cluster_that_loses_its_gateway_api_holds_up_nothing():
+    site = Site(model={**world.model(), "spec": ROUTED})
+    await site.fill()
+    await site.serve()
+    site.api.remove(("httproutes", "ops", "flights"))
+    site.api.lacks.add("httproutes")
+    site.api.change(MODEL, lambda model: model["spec"]["serving"].update(replicas=5))
+    with pytest.raises(StaleError):
+        await site.look()
+    await site.look()
+    assert site.condition("Routed") == ("False", "GatewayAPIMissing")
+    assert [d["spec"]["replicas"] for d in site.api.all("deployments")] == [5]
+    assert await site.look() == []
+
+
 async def test_what_is_deleted_is_just_what_was_seen(site):
     site.api.create({**world.policy(), "metadata": {**world.policy()["metadata"], "name": "second"}}, "driftpolicies")
     await site.serve()
