@@ -77,7 +77,7 @@ def _from_series(frame: pl.DataFrame, feature: Column) -> Array:
         return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if feature.kind is ColumnKind.BOOLEAN and series.dtype != pl.Boolean:
         return _booleans(feature.name, series.to_list())
-    if series.dtype.is_numeric() or series.dtype.is_nested() or series.dtype.is_temporal():
+    if series.dtype.is_numeric() or series.dtype.is_nested() or series.dtype.is_temporal() or series.dtype == pl.Binary:
         raise ColumnError(feature.name, f"wants text, and the data has {series.dtype}")
     return _objects(series.cast(pl.String).to_list())
 

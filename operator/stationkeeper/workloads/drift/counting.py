@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
@@ -59,8 +58,8 @@ def count_rows(table: Table, reference: ReferenceProfile, *, whole: frozenset[st
     def look(values: pl.Series) -> tuple[Seen | str | None, Ints | str | None]:
         feature, output = features.get(values.name), outputs.get(values.name)
         return (
-            None if feature is None else _readable(values, lambda: _seen(feature, values, whole)),
-            None if output is None else _readable(values, lambda: _counts(output, values)),
+            None if feature is None else _readable(lambda: _seen(feature, values, whole)),
+            None if output is None else _readable(lambda: _counts(output, values)),
         )
 
     with each_column() as each:
@@ -83,13 +82,11 @@ def _nothing(column: AnyReference) -> Seen:
     return Seen(np.zeros(column.bins, dtype=np.int64))
 
 
-def _readable(values: pl.Series, work: Callable[[], T]) -> T | str:
+def _readable(work: Callable[[], T]) -> T | str:
     try:
         return work()
     except ColumnError as error:
         return str(error)
-    except PolarsError as error:  # bytes that are no text
-        return str(ColumnError(values.name, str(error).splitlines()[0]))
 
 
 class Each:

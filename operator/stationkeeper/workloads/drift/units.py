@@ -45,7 +45,8 @@ def power_of_values(column: NumericReference, values: Floats, ordinary: Ordinary
     present = present[:: max(present.size // _MAX_VALUES, 1)]
     if present.size < MIN_VALUES or not _strange(seen := _seen(column, present), ordinary):
         return None
-    tried = {power: _seen(column, present / 10.0**power) for power in _POWERS}
+    with np.errstate(over="ignore"):  # beyond all numbers is beyond the range
+        tried = {power: _seen(column, present / 10.0**power) for power in _POWERS}
     best = min(tried, key=lambda power: tried[power][0].value)
     statistic, outside = tried[best]
     # A reference that moves makes anything ordinary: what is as strange as drift is not alike, whatever the reference did.
@@ -62,7 +63,8 @@ def power_of_counts(column: NumericReference, counts: Ints, ordinary: Ordinary) 
     if min(statistic.reference_size, present.sum()) < MIN_VALUES or not _strange((statistic, 0.0), ordinary):
         return None
     now, before = np.cumsum(present[:-1]) / present.sum(), np.cumsum(column.vector[:-2]) / statistic.reference_size
-    tried = {power: np.interp(column.cuts / 10.0**power, column.cuts, before, left=0.0, right=1.0) for power in _POWERS}
+    with np.errstate(over="ignore"):
+        tried = {power: np.interp(column.cuts / 10.0**power, column.cuts, before, left=0.0, right=1.0) for power in _POWERS}
     best = min(tried, key=lambda power: _gap(now, tried[power]))
     alike = _gap(now, tried[best]) <= min(max(ordinary.limit(statistic), _ALIKE), _STRANGE, statistic.value / 2)
     visible = float(np.ptp(now)) > _STRANGE  # else all lies in one end, and anything fits
