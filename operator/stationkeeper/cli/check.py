@@ -96,7 +96,9 @@ def read_policy(path: Path) -> DriftPolicySpec:
     """
     try:
         documents = [found for found in yaml.safe_load_all(path.read_text()) if found is not None]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise CommandError(f"policy {path} cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise CommandError(f"policy {path}: {error}") from error
     policies = [found for found in documents if isinstance(found, dict) and found.get("kind", "DriftPolicy") == "DriftPolicy"]
     if len(policies) != 1:
@@ -146,7 +148,8 @@ class Tables:
             "COLUMN",
             "OBSERVED",
             "EXPECTED",
-            of=[(v.type, v.column, v.observed, v.expected) for v in report.violations],
+            # Columns that drifted have a table of their own.
+            of=[(v.type, v.column, v.observed, v.expected) for v in report.violations if v.type != "baseline_drift"],
         )
         self._rows(
             "ALL COLUMNS", "STATISTIC", "THRESHOLD", "VERDICT", "",

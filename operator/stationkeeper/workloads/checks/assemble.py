@@ -1,12 +1,12 @@
 """What profiles, rows and labels said of one window, put together into the report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.report import DriftReport, QualityPoint, QualityResult
+from stationkeeper.api.report import ColumnResult, DriftReport, QualityPoint, QualityResult, Violation
 from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift.rowchecks import RowFindings
 from stationkeeper.workloads.drift.schema import united
@@ -73,13 +73,31 @@ def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: 
         action=_action(policy, found) if evidence.watched else "",
         columns=found.columns,
         histograms=found.histograms,
-        violations=united(found.violations, rows.violations),
+        violations=[*united(found.violations, rows.violations), *_drifted(found.columns)],
         multivariate=rows.multivariate,
         segments=rows.segments,
         quality=list(evidence.quality),
         history=list(evidence.history),
-        notes=[*rows.notes, *evidence.notes][:32],
+        notes=[*rows.notes, *_unfit(policy, found.columns), *evidence.notes][:32],
     )
+
+
+def _drifted(columns: Sequence[ColumnResult]) -> Iterator[Violation]:
+    """What is no fault of the data, in the same words: programs read one list."""
+    for found in columns:
+        if found.verdict is Verdict.BREACHED and found.statistic is not None and found.threshold is not None:
+            observed, expected = f"{found.test} {found.statistic:.3g}", f"at most {found.threshold:.3g}"
+            yield Violation(type="baseline_drift", column=found.name, observed=observed, expected=expected)
+
+
+def _unfit(policy: DriftPolicySpec, columns: Sequence[ColumnResult]) -> Iterator[str]:
+    """Tests that were asked of a column for which they mean nothing."""
+    used = {found.name: found.test for found in columns if found.group == "features" and found.verdict is not Verdict.ERROR}
+    for asked in policy.features.columns:
+        if asked.name in used and used[asked.name] != asked.test:
+            kind = "text" if asked.test in ("KolmogorovSmirnov", "Wasserstein") else "numbers"
+            lost = " and its threshold is not used" if asked.threshold is not None else ""
+            yield f"{asked.test} is no test for {kind}: {asked.name} was compared by {used[asked.name]}{lost}"
 
 
 def data_group(evidence: Evidence) -> GroupVerdict:
@@ -97,6 +115,9 @@ def _features(evidence: Evidence) -> GroupVerdict:
     seen = evidence.counts.features
     together = [m.message for m in evidence.rows.multivariate if m.verdict is Verdict.BREACHED]
     parts = [f"{s.column} = {s.value}: {s.message}" for s in evidence.rows.segments if s.verdict is Verdict.BREACHED]
+    wrong = [s.message for s in evidence.rows.segments if s.verdict is Verdict.ERROR]
+    if wrong and seen.verdict is not Verdict.BREACHED and not (together or parts):
+        return GroupVerdict(Verdict.ERROR, "; ".join(([seen.message] if seen.verdict is Verdict.ERROR else []) + wrong))
     if seen.verdict is Verdict.ERROR or not (together or parts):
         return seen
     told = [seen.message, *together, *parts[:_NAMED]]

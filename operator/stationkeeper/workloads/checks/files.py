@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
-from stationkeeper.workloads.artifacts.errors import ArtifactError, StoreError
+from stationkeeper.api.meta import ENV_ACCESS_KEY, ENV_SECRET_KEY
+from stationkeeper.workloads.artifacts.errors import ArtifactError, StoreDenied, StoreError
 from stationkeeper.workloads.drift.table import AT_ONCE, Part
 from stationkeeper.workloads.training.reading import NULLS
 
@@ -34,9 +35,18 @@ def reading(name: str) -> Iterator[None]:
     """Say by name what cannot be read."""
     try:
         yield
-    except (ArtifactError, StoreError, PolarsError, OSError, UnicodeDecodeError) as error:
+    except StoreDenied as error:
+        raise SourceError(denied(error)) from error
+    except StoreError as error:
+        raise SourceError(str(error)) from error
+    except (ArtifactError, PolarsError, PanicException, OSError, UnicodeDecodeError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise SourceError(f"{name} cannot be read: {line}") from error
+        raise SourceError(f"{name} cannot be read: {line}; replace or remove it") from error
+
+
+def denied(error: StoreDenied) -> str:
+    """What a person does about it, where there is no Secret to name."""
+    return f"{str(error).partition('; ')[0]}; set {ENV_ACCESS_KEY} and {ENV_SECRET_KEY}, and --endpoint-url where it is not AWS"
 
 
 @dataclass(frozen=True)

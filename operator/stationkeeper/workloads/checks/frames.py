@@ -1,5 +1,6 @@
 """Rows against rows, or stored counts, by the very path that the drift check of a model takes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -67,7 +68,7 @@ def check_frames(
     evidence = Evidence(
         counts=judge(found.counts, _without(divided(policy), found.unread)),
         rows=RowFindings() if isinstance(table, Profile) else _rows(table, found, profile, sample, policy),
-        notes=[*(sample.notes if sample else ()), *found.notes],
+        notes=[*_unanswered(policy), *(sample.notes if sample else ()), *found.notes],
         answers=bool(found.counts.layout.reference.predictions),
         watched=False,
         reference_rows=profile.rows,
@@ -78,6 +79,14 @@ def check_frames(
     now = datetime.now(UTC)
     window = None if isinstance(table, Profile) else span(table, roles.timestamp)
     return report(subject, policy, window or Window(now, now), evidence, now)
+
+
+def _unanswered(policy: DriftPolicySpec) -> Iterator[str]:
+    """What a policy asks for that two samples cannot tell."""
+    if policy.quality:
+        yield "quality is not measured: two samples hold no labels; stationkeeper backtest plays labels again"
+    if policy.baseline:
+        yield "the policy's baseline is not used: the reference was named"
 
 
 def _without(policy: DriftPolicySpec, unread: frozenset[str]) -> DriftPolicySpec:

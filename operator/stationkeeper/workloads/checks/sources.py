@@ -8,11 +8,10 @@ from tempfile import TemporaryDirectory
 import polars as pl
 from pydantic import ValidationError
 
-from stationkeeper.api.meta import ENV_ACCESS_KEY, ENV_SECRET_KEY
 from stationkeeper.api.storage import Storage
 from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreError
 from stationkeeper.workloads.artifacts.store import Store
-from stationkeeper.workloads.checks.files import ROWS, SourceError, files_of, reading
+from stationkeeper.workloads.checks.files import ROWS, SourceError, denied, files_of, reading
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.table import Table, frame
@@ -87,7 +86,7 @@ def open_current(address: str, server: Server, reference: Table | ReferenceProfi
         raise SourceError(f"{address} holds counts in the bins of a reference.json: give that file as the reference")
     total, damaged = Profile.empty(reference).total(_contents(files))
     for place, error in damaged.items():
-        raise SourceError(f"{files[place].name} cannot be read: {error}") from error
+        raise SourceError(f"{files[place].name} cannot be read: {error}; replace or remove it") from error
     return total
 
 
@@ -119,15 +118,13 @@ def _files(address: str, server: Server) -> list[_File]:
     try:
         files = _remote(address, server) if address.startswith("s3://") else _local(Path(address))
     except StoreDenied as error:
-        raise SourceError(
-            f"{error}; set {ENV_ACCESS_KEY} and {ENV_SECRET_KEY}, and --endpoint-url where it is not AWS"
-        ) from error
+        raise SourceError(denied(error)) from error
     except (StoreError, OSError) as error:
         raise SourceError(str(error)) from error
     except ValidationError as error:
         raise SourceError(f"{address}: {error.errors()[0]['msg']}; write s3://bucket/path") from error
     if not files:
-        raise SourceError(f"{address} is no file, and no folder with files ({', '.join(ROWS)}, {_PROFILE})")
+        raise SourceError(f"{address} is no file, and no folder with files in it ({', '.join(ROWS)}, {_PROFILE})")
     return files
 
 
@@ -158,6 +155,7 @@ def _table(files: Sequence[_File], texts: Collection[str], scratch: Path) -> Tab
             raise SourceError(f"{file.name} holds counts only; name rows, or as the reference the reference.json of the counts")
         if not file.name.endswith(ROWS):
             raise SourceError(
-                f"{file.name} has an ending that says nothing; name it {', '.join(ROWS)}, {_PROFILE} or {_REFERENCE}"
+                f"{file.name} has an ending that says nothing: name rows {', '.join(ROWS)}, counts {_PROFILE}, "
+                f"and a revision's reference {_REFERENCE}"
             )
     return files_of({file.name: file.local(scratch) for file in files}, texts, scratch)

@@ -77,7 +77,10 @@ class ReferenceProfile(Tolerant):
         try:
             profile = cls.model_validate_json(data)
         except ValidationError as error:
-            raise MalformedArtifact(f"not a reference profile that this version can read: {error}") from error
+            wrong = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in wrong["loc"])
+            why = f"{field}: {wrong['msg']}" if field else wrong["msg"]
+            raise MalformedArtifact(f"not a reference profile that this version can read: {why}") from error
         # Bytes of a newer minor version may not encode back to themselves: the digest is that of the bytes.
         profile.__dict__["encoded"] = data
         return profile

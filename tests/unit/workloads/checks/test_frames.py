@@ -21,6 +21,11 @@ def breached(report: DriftReport) -> set[str]:
     return {column.name for column in report.columns if column.verdict == "Breached"}
 
 
+def broken(report: DriftReport) -> list[tuple[str, str]]:
+    """What is wrong with the data, beside what drifted."""
+    return [(v.type, v.column) for v in report.violations if v.type != "baseline_drift"]
+
+
 def test_equal_samples_pass_and_a_moved_column_is_named() -> None:
     assert check_frames(BEFORE, current()).verdict == "Passed"
     moved = check_frames(BEFORE, current(shift=1.0, shares=(0.1, 0.2, 0.3, 0.4)))
@@ -54,7 +59,7 @@ def test_predictions_are_judged_apart() -> None:
 def test_a_column_that_is_gone_or_of_another_type_is_a_violation_and_the_others_are_compared() -> None:
     now = current(shift=1.0).drop("holiday").with_columns(carrier=pl.Series(range(2_000)))
     report = check_frames(BEFORE, now, helpers.policy(features={"columns": [{"name": "holiday", "ignore": True}]}))
-    assert [(v.type, v.column) for v in report.violations] == [("data_type", "carrier"), ("missing_column", "holiday")]
+    assert broken(report) == [("data_type", "carrier"), ("missing_column", "holiday")]
     assert (report.data, breached(report)) == ("Breached", {"temp"})
 
 
@@ -69,7 +74,7 @@ def test_a_column_that_changes_its_type_on_the_way_is_a_violation_and_not_the_en
 def test_text_for_numbers_is_read_and_what_is_no_number_is_told() -> None:
     texts = current().with_columns(pl.col("temp").cast(pl.String).fill_null("n/a"))
     report = check_frames(BEFORE, texts.with_columns(temp=pl.when(pl.int_range(2_000) < 100).then(pl.lit("?")).otherwise("temp")))
-    assert [(v.type, v.column) for v in report.violations] == [("completeness", "temp"), ("data_type", "temp")]
+    assert broken(report) == [("completeness", "temp"), ("data_type", "temp")]
 
 
 def test_a_policy_that_names_a_column_which_is_not_there_is_an_error() -> None:
@@ -107,7 +112,7 @@ def test_stored_counts_are_compared_by_their_reference() -> None:
 
 def test_more_columns_are_told_where_the_policy_wants_it() -> None:
     report = check_frames(BEFORE, current().with_columns(new=1), helpers.policy(schema={"extraColumns": "Breach"}))
-    assert [(v.type, v.column) for v in report.violations] == [("extra_column", "new")]
+    assert broken(report) == [("extra_column", "new")]
 
 
 def test_all_columns_together_and_segments_need_rows_of_both_sides() -> None:
