@@ -25,8 +25,6 @@ MAX_CATEGORY_LENGTH: Final = 128
 RARE: Final = 20  # rows; a rarer value could name a person, and the profile is never deleted
 GRID_ROWS: Final = 20_000  # that centre and scale of a grid are chosen by
 _SEED: Final = 2013
-_RUN: Final = 32768  # rows that are counted at once; the intermediate arrays stay in the processor's cache
-_CELL_RUN: Final = 131_072  # the same where all cells of the grid are counted: each run adds up 65,536 of them
 
 Array = NDArray[Any]
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -96,12 +94,7 @@ class NumericReference(Tolerant):
 
     def count(self, values: Array) -> Ints:
         """How often each bin is met; numbers, NaN for missing."""
-        counts = np.zeros(self.bins, dtype=np.int64)
-        # bincount wants wide integers: to widen the table once is cheaper than every value, where there are many.
-        table = self.table.astype(np.intp) if len(values) > _RUN else self.table
-        for cells in grid.runs(values, self.center, 1 / self.scale, min(_RUN, len(values))):
-            counts += np.bincount(table.take(cells, mode="wrap"), minlength=self.bins)
-        return counts
+        return grid.tally(values, self.center, 1 / self.scale, self.table, self.bins)
 
 
 class CategoricalReference(Tolerant):
@@ -193,7 +186,7 @@ class Numbers:
         """Count more values; NaN for missing."""
         if not values.size:
             return
-        self._cells += grid.masses(values, self._center, 1 / self._scale, _CELL_RUN)
+        self._cells += grid.masses(values, self._center, 1 / self._scale)
         low, high = np.fmin.reduce(values), np.fmax.reduce(values)
         if not (np.isfinite(low) and np.isfinite(high)):
             finite = values[np.isfinite(values)]

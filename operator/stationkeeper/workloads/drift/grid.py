@@ -5,7 +5,7 @@ mantissa: 65,536 cells, each a 128th of its distance from the centre wide. Bins 
 a table of 65,536 bytes, and the profile of serving and the reference agree exactly on every value.
 """
 
-from collections.abc import Iterator
+import threading
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 CELLS: Final = 1 << 16
 TAIL: Final = 6  # times that the outermost bins are halved
 FEWEST: Final = 20  # rows in a bin that was halved
+_RUN: Final = 32_768  # values that are standardised at once: the arrays between stay in the processor's cache
+_MANY: Final = 262_144  # values whose bins are counted at once
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,25 +41,59 @@ def codes(values: NDArray[Any], center: NDArray[Any] | float, inverse: NDArray[A
     return cells
 
 
-def runs(values: NDArray[Any], center: float, inverse: float, size: int) -> Iterator[NDArray[np.intp]]:
-    """The `codes` of a column, so many at once; the array that is given is used again for the next ones."""
-    wide, narrow, cells = np.empty(size), np.empty(size, dtype=np.float32), np.empty(size, dtype=np.intp)
-    for start in range(0, len(values), max(size, 1)):
-        part = values[start : start + size]
-        z, short, found = (array[: len(part)] for array in (wide, narrow, cells))
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(part, center, out=z, dtype=np.float64)
-            z *= inverse
-            short[:] = z
-        yield np.right_shift(short.view(np.uint32), np.uint32(16), out=found)
+class _Scratch(threading.local):
+    """Arrays that are used again for every column: to make them anew costs as much as to count."""
+
+    def __init__(self) -> None:
+        self.wide = np.empty(_RUN)
+        self.narrow = np.empty(_RUN, dtype=np.float32)
+        self.cells = np.empty(_RUN, dtype=np.intp)
+        self.bins = np.empty(_MANY, dtype=np.uint8)
+        self.pairs = np.empty(_MANY // 2, dtype=np.intp)
 
 
-def masses(values: NDArray[Any], center: float, inverse: float, size: int) -> Ints:
-    """How many of the values lie in each cell, by its code; so many values at once."""
-    cells = np.zeros(CELLS, dtype=np.int64)
-    for found in runs(values, center, inverse, min(size, len(values))):
-        cells += np.bincount(found, minlength=CELLS)
+_scratch = _Scratch()
+
+
+def _cells(values: NDArray[Any], center: float, inverse: float, out: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The `codes` of at most `_RUN` values, in as much of an array as they need."""
+    z, short, found = (array[: len(values)] for array in (_scratch.wide, _scratch.narrow, out))
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.subtract(values, center, out=z, dtype=np.float64)
+        z *= inverse
+        short[:] = z
+    return np.right_shift(short.view(np.uint32), np.uint32(16), out=found)
+
+
+def masses(values: NDArray[Any], center: float, inverse: float) -> Ints:
+    """How many of the values lie in each cell, by its code."""
+    cells, found = np.zeros(CELLS, dtype=np.int64), _scratch.pairs
+    for begin in range(0, len(values), len(found)):
+        many = values[begin : begin + len(found)]
+        for start in range(0, len(many), _RUN):
+            _cells(many[start : start + _RUN], center, inverse, found[start:])
+        cells += np.bincount(found[: len(many)], minlength=CELLS)
     return cells
+
+
+def tally(values: NDArray[Any], center: float, inverse: float, table: NDArray[np.uint8], bins: int) -> Ints:
+    """How many of the values lie in each bin of a table.
+
+    Two bins are counted at once, as one number of sixteen bits: half as many steps, and a bin of much mass holds up none.
+    """
+    counts = np.zeros(bins, dtype=np.int64)
+    for begin in range(0, len(values), _MANY):
+        many = values[begin : begin + _MANY]
+        for start in range(0, len(many), _RUN):
+            run = many[start : start + _RUN]
+            _scratch.bins[start : start + len(run)] = table.take(_cells(run, center, inverse, _scratch.cells), mode="wrap")
+        half = len(many) // 2
+        _scratch.pairs[:half] = _scratch.bins[: 2 * half].view(np.uint16)
+        joint = np.bincount(_scratch.pairs[:half], minlength=256 * bins).reshape(bins, 256)
+        counts += joint.sum(axis=1) + joint[:, :bins].sum(axis=0)
+        if len(many) % 2:
+            counts[_scratch.bins[len(many) - 1]] += 1
+    return counts
 
 
 def by_rank(cells: Ints) -> Ints:

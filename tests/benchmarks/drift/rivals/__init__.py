@@ -52,6 +52,7 @@ class Ran:
     """What one run took."""
 
     seconds: float  # without the start of the interpreter and imports
+    cpu: float  # processor seconds of all threads, without the same
     bytes: int  # peak of the whole process
     version: str = ""
     drifted: list[str] = field(default_factory=list)

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 from scipy import stats
 
+imported = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 start = time.perf_counter()
 reference, current = (pd.read_parquet(path) for path in sys.argv[1:3])
 found = []
@@ -21,5 +22,6 @@ for name in reference.columns:
     if p < 0.05:
         found.append(name)
 took = time.perf_counter() - start
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"seconds": took, "bytes": memory, "drifted": found, "version": scipy.__version__}))
+usage = resource.getrusage(resource.RUSAGE_SELF)
+memory, cpu = usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime - imported
+print(json.dumps({"seconds": took, "cpu": cpu, "bytes": memory, "drifted": found, "version": scipy.__version__}))

@@ -1,29 +1,31 @@
-"""The drift engine: traffic as Parquet against a revision's stored reference: `python run_stationkeeper.py REFERENCE.json CURRENT`."""
+"""`stationkeeper check` on files, as a person runs it: `python run_stationkeeper.py REFERENCE CURRENT`, rows or a `reference.json`."""
 
+import contextlib
+import io
 import json
 import resource
 import sys
 import time
-from pathlib import Path
-
-import polars as pl
 
 import stationkeeper
-from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.workloads.drift.counting import count_rows
-from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.reference import ReferenceProfile
-from stationkeeper.workloads.drift.verdict import judge
+import stationkeeper.workloads.checks.frames  # the command imports them when it runs: as with the others, that does not count
+import stationkeeper.workloads.checks.sources
+from stationkeeper.cli.main import app
 
-start = time.perf_counter()
-reference = ReferenceProfile.decode(Path(sys.argv[1]).read_bytes())
-profile = count_rows(pl.scan_parquet(sys.argv[2]), Profile.empty(reference))
-findings = judge(profile, DriftPolicySpec())
-took = time.perf_counter() - start
-found = {result.name for result in findings.columns if result.verdict == "Breached"} | {v.column for v in findings.violations}
+
+def spent() -> float:
+    """Processor seconds of all threads."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+start, used, out = time.perf_counter(), spent(), io.StringIO()
+with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+    app(["check", "-r", sys.argv[1], "-c", sys.argv[2], "-o", "json"], standalone_mode=False)
+took, cpu = time.perf_counter() - start, spent() - used
+report = json.loads(out.getvalue())
+found = {column["name"] for column in report["columns"] if column["verdict"] == "Breached"}
+found |= {violation["column"] for violation in report["violations"]}
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(
-    json.dumps(
-        {"seconds": took, "bytes": memory, "drifted": sorted(found), "version": getattr(stationkeeper, "__version__", "here")}
-    )
-)
+said = {"seconds": took, "cpu": cpu, "bytes": memory, "drifted": sorted(found), "version": stationkeeper.__version__}
+print(json.dumps(said))
