@@ -177,5 +177,5 @@ def test_a_teams_own_container_trains_once(change: str) -> None:
         raw["training"]["search"] = {"params": {"max_iter": [1]}}
     else:
         raw["training"]["data"]["windows"] = ["30d", "60d"]
-    with pytest.raises(ValueError, match="a container trains once"):
+    with pytest.raises(ValueError, match="a team's own code trains once"):
         TrainConfig.model_validate(raw)
