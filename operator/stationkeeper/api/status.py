@@ -199,6 +199,13 @@ class CheckStatus(Tolerant):
             description="The revision before had drifted when it was replaced: what differs from the start is that drift, not skew."
         ),
     ] = False
+    matched_before: Annotated[
+        list[Literal["features", "predictions"]],
+        Field(
+            max_length=2,
+            description="Groups in which the revisions before had matched: of the same code, what differs from the start is no skew.",
+        ),
+    ] = []
     retired: Annotated[RetiredCheck | None, Field(description="What was still found of the revision before.")] = None
     columns: Annotated[
         list[ColumnStatistic],

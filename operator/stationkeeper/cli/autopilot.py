@@ -49,12 +49,20 @@ class Autopilot:
         self._status = ModelStatus()
         self._records: list[ModelRevisionSpec] = []
         self._training: Training | None = None
+        self._skewed: set[int] = set()  # numbers of revisions that never matched
         self._digests: dict[int, str] = {}  # of what was published, by its number
 
     @property
     def wake(self) -> datetime | None:
         """When the guard that holds a training lets go."""
         return self._status.waiting.until if self._status.waiting else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What windows and trainings do not show."""
+        of = ", ".join(map(str, sorted(self._skewed)))
+        said = "from the first judged window on it differed from what it had just learned: that is skew, and no drift retrains"
+        return [f"revision {of}: {said} (spec.skewWithin)"] if of else []
 
     def hear(self, verdict: WindowVerdict | QualityVerdict) -> None:
         """Remember a window of the revision that serves."""
@@ -155,9 +163,12 @@ class Autopilot:
         self._remember([], now)
 
     def _remember(self, summaries: list[CheckSummary], now: datetime) -> None:
-        told, origin = {self._policy.uid: summaries}, origin_of(self._records[-1], None)
+        before = self._records[-2] if len(self._records) > 1 else None
+        told, origin = {self._policy.uid: summaries}, origin_of(self._records[-1], before)
         checks = remember(self._status.checks, [self._policy], told, self._serving, now, origin=origin)
         self._status = self._status.model_copy(update={"checks": checks})
+        if any(check.skewed for check in checks):
+            self._skewed.add(self._records[-1].number)
 
     def _job(self, order: Order) -> Object:
         name = names.training_job(self._owner.name, self._owner.uid, order.episode, order.attempt)

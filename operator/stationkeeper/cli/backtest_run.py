@@ -82,7 +82,7 @@ def run(subject: Subject, setting: Setting, folder: Path, told: Told) -> Backtes
         retrained=setting.retrain,
         courses=courses,
         variants=seen,
-        notes=[*notes, *(trainer.notes if isinstance(trainer, RowsAlone) else ())],
+        notes=[*notes, *own.notes, *(trainer.notes if isinstance(trainer, RowsAlone) else ())],
     )
 
 

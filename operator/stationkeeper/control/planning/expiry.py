@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 from stationkeeper.api.base import parse_duration
@@ -27,9 +28,15 @@ def recent(windows: Sequence[W], spec: DriftPolicySpec, now: datetime, lag: str 
         return [], False
     try:
         life = TIMES * spec.breach.of * parse_duration(spec.max_window or spec.window)
-        told = cron.last_before(spec.schedule, now - CHECK_TIME) - parse_duration(spec.grace) - parse_duration(lag)
+        told = _checked(spec.schedule, now) - parse_duration(spec.grace) - parse_duration(lag)
         oldest = max(told - life, newest[-1].end - life)
     except (OverflowError, cron.InvalidCronError):  # windows of millennia
         oldest = _EVER
     counted = [window for window in newest if window.end >= oldest]
     return counted, len(counted) < len(newest)
+
+
+@lru_cache(maxsize=256)
+def _checked(schedule: str, now: datetime) -> datetime:
+    """When the newest check began that has had its time. One reconcile asks often, and searching a schedule is slow."""
+    return cron.last_before(schedule, now - CHECK_TIME)

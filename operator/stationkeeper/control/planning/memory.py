@@ -7,7 +7,7 @@ from typing import TypeVar
 from stationkeeper.api.status import CheckStatus, QualityVerdict, RetiredCheck, RetiredRef, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary
 from stationkeeper.control.planning.drift import EVALUATED, PolicyView, drift
-from stationkeeper.control.planning.skew import UNKNOWN, Origin, marked
+from stationkeeper.control.planning.skew import GROUPS, UNKNOWN, Origin, marked, matched_at
 
 REMEMBERED = 16  # evaluated windows kept in status, as many as `breach.of` may ask for
 _SILENT = 8  # others beside them: they occupy no place among those
@@ -36,7 +36,6 @@ def remember(
     for policy in policies:
         told = [s for s in summaries.get(policy.uid, []) if s.policy_digest == policy.digest]
         last = known.get(policy.uid)
-        last = last if last and last.policy_digest == policy.digest else None
         check = _merge(_history(last, policy, revision_digest, now), policy, told, revision_digest)
         check = check.model_copy(update={"retired": _aside(last, check, told, retired)})
         checks.append(marked(check, policy.spec, origin))
@@ -44,16 +43,19 @@ def remember(
 
 
 def _history(last: CheckStatus | None, policy: PolicyView, revision_digest: str, now: datetime) -> CheckStatus:
-    """The memory of the serving revision before this pass: an empty one where it has none."""
-    if last and last.revision_digest == revision_digest:
+    """The memory of the serving revision before this pass; a new one knows of the last what tells skew from drift."""
+    if last and (last.revision_digest, last.policy_digest) == (revision_digest, policy.digest):
         return last
-    return CheckStatus(
-        policy_uid=policy.uid,
-        policy=policy.name,
-        policy_digest=policy.digest,
-        revision_digest=revision_digest,
-        drifted_before=bool(last and drift(policy, last, now).verdict == Verdict.BREACHED),
-    )
+    check = CheckStatus(policy_uid=policy.uid, policy=policy.name, policy_digest=policy.digest, revision_digest=revision_digest)
+    if last is None:
+        return check
+    matched = [group for group in GROUPS if matched_at(last, group)]
+    if last.revision_digest == revision_digest:  # judged otherwise from now on: what never matched is still skewed
+        kept = {"drifted_before": last.drifted_before, "matched_before": last.matched_before}
+        return check.model_copy(update={**kept, "skewed": [group for group in last.skewed if group not in matched]})
+    drifted = last.policy_digest == policy.digest and drift(policy, last, now).verdict == Verdict.BREACHED
+    known = [group for group in GROUPS if group in matched or group in last.matched_before]
+    return check.model_copy(update={"drifted_before": drifted, "matched_before": known})
 
 
 def _merge(last: CheckStatus, policy: PolicyView, summaries: Sequence[CheckSummary], revision_digest: str) -> CheckStatus:
@@ -109,6 +111,7 @@ def _aside(
     """The newest of what was found of the revision before."""
     if retired is None or retired.digest == check.revision_digest:
         return None
+    last = last if last and last.policy_digest == check.policy_digest else None
     kept = last.retired if last and last.retired and last.retired.revision_digest == retired.digest else None
     if last and last.revision_digest == retired.digest:
         kept = RetiredCheck(revision_digest=retired.digest, windows=last.windows[-_RETIRED:], quality=last.quality[-_RETIRED:])

@@ -201,14 +201,15 @@ class _Planner:
             for cronjob in self.observed.cronjobs:
                 if cronjob["metadata"]["name"] == name and evidence.controlled_by(cronjob, self.owner.uid):
                     summaries[policy.uid] = evidence.check_summaries(self.observed, cronjob)
-        record = next((record for record in self.records if record.number == rollout.serving.number), None)
+        known = {record.number: record for record in self.records}
+        before = known.get(self.retired.number) if self.retired else None
         return remember(
             self.status.checks,
             self.policies,
             summaries,
             rollout.serving.digest,
             self.now,
-            origin=origin_of(record, self.retired),
+            origin=origin_of(known.get(rollout.serving.number), before),
             retired=self.retired,
         )
 

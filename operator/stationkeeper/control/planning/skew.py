@@ -14,7 +14,7 @@ from typing import Literal
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import Cause, CheckStatus, RetiredRef, Verdict, WindowVerdict
+from stationkeeper.api.status import Cause, CheckStatus, Verdict, WindowVerdict
 
 Drifting = Literal["features", "predictions"]
 GROUPS: tuple[Drifting, ...] = ("features", "predictions")
@@ -26,17 +26,19 @@ class Origin:
 
     through: datetime | None = None  # time of its newest training row
     moved: bool = False  # it answers a drift, or has served before: the world had moved when it began
+    same_code: bool = False  # as the revision before: where that had matched, training and serving make columns alike
 
 
 UNKNOWN = Origin()
 
 
-def origin_of(record: ModelRevisionSpec | None, retired: RetiredRef | None) -> Origin:
-    """Where a serving revision comes from; `retired` is the one before."""
+def origin_of(record: ModelRevisionSpec | None, before: ModelRevisionSpec | None) -> Origin:
+    """Where a serving revision comes from; `before` is the record of the one that served before it."""
     if record is None:
         return UNKNOWN
-    again = retired is not None and retired.number > record.number
-    return Origin(record.data_through, again or record.cause in (Cause.DRIFT, Cause.QUALITY))
+    again = before is not None and before.number > record.number
+    moved = again or record.cause in (Cause.DRIFT, Cause.QUALITY)
+    return Origin(record.data_through, moved, before is not None and before.template_digest == record.template_digest)
 
 
 def healthy(check: CheckStatus) -> list[WindowVerdict]:
@@ -60,7 +62,9 @@ def _first_match(check: CheckStatus, group: Drifting) -> datetime | None:
 
 def _is_skewed(check: CheckStatus, spec: DriftPolicySpec, origin: Origin, group: Drifting) -> bool:
     breached = [window for window in healthy(check) if getattr(window, group) == Verdict.BREACHED]
-    if origin.through is None or origin.moved or check.drifted_before or len(breached) < spec.breach.windows:
+    if origin.moved or check.drifted_before or (origin.same_code and group in check.matched_before):
+        return False  # the world has moved
+    if origin.through is None or len(breached) < spec.breach.windows:
         return False
     return breached[spec.breach.windows - 1].end - origin.through <= parse_duration(spec.skew_within)
 

@@ -1,6 +1,6 @@
 """Which windows of a revision there are to judge: the tiles of time, or, of a model with little traffic, several taken together."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import reduce
 
@@ -39,6 +39,8 @@ class Tiling:
             return [Stretch(tile) for tile in tiles]
         enough, settled = self.config.policy_spec.min_samples, self.records.settled()
         found = list(gathered(tiles, settled, self._rows, enough, self.most))
+        if found and found[-1].rows and self.config.until and found[-1].window.end >= self.config.until:
+            found[-1] = replace(found[-1], whole=True)  # no more will come
         for stretch in found:
             if stretch.whole and stretch.window not in settled and self.records.settle(stretch.window) != stretch.window:
                 return self.stretches(now)  # another run was first, and has seen other files

@@ -336,6 +336,36 @@ def test_drift_that_a_training_did_not_cure_is_still_drift() -> None:
     assert (world.condition("Skewed")["status"], world.condition("Drifted")["status"]) == ("False", "True")
 
 
+@pytest.mark.parametrize(("changed", "skewed"), [(False, "False"), (True, "True")], ids=["the same code", "changed code"])
+def test_where_the_same_code_had_matched_before_it_is_the_world_that_moved(changed: bool, skewed: str) -> None:
+    world = World(policies=(policy(action="Observe"),))
+    world.serve_first(START)
+    world.advance(minutes=5)
+    world.check(GOOD, GOOD)
+    world.settle()
+    if changed:
+        world.model["spec"]["training"]["estimator"]["params"] = {"max_iter": 7}
+        world.edit("columns are made otherwise")
+    replaced(world, world.now)
+    assert world.model["status"]["serving"]["number"] == 2
+    assert world.model["status"]["checks"][0]["matchedBefore"] == ["features", "predictions"]
+    assert world.condition("Skewed")["status"] == skewed
+    assert world.condition("Drifted")["status"] == ("Unknown" if changed else "True")
+
+
+def test_a_policy_that_judges_otherwise_makes_no_drift_of_skew() -> None:
+    """By the time of the edit the training's rows are old; that it never matched is known from when they were new."""
+    first, edited = view(), view(minSamples=600)
+    (check,) = memory(first, told(first, course("BB")), origin=Origin(NOON))
+    assert check.skewed == ["features"]
+    late = [window(24 * 30 + hour, "B") for hour in (0, 1)]
+    (check,) = memory(edited, told(edited, late), before=[check], origin=Origin(NOON))
+    assert (check.policy_digest, check.skewed) == (edited.digest, ["features"])
+    (check,) = memory(edited, told(edited, [window(24 * 30 + 2, "P")]), before=[check], origin=Origin(NOON))
+    (check,) = memory(first, told(first, late), before=[check], origin=Origin(NOON))
+    assert check.skewed == [], "it had matched: what differs now has moved"
+
+
 def test_a_revision_that_answers_a_drift_or_serves_again_is_never_called_skewed() -> None:
     policy = view()
     for origin in (Origin(NOON, moved=True), Origin(None)):

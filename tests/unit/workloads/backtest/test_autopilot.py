@@ -124,6 +124,20 @@ def test_a_policy_that_observes_asks_for_nothing() -> None:
     assert transcript("BBBB", "+", autopilot(action="Observe")) == [FIRST]
 
 
+@pytest.mark.parametrize(("within", "causes"), [("7d", ["Initial"]), ("1d", ["Initial", "Drift"])])
+def test_skew_trains_nobody_as_in_a_cluster_and_a_note_says_so(within: str, causes: list[str]) -> None:
+    pilot, asked = autopilot(skew_within=within), []
+    for number, letter in enumerate("BB "):
+        now = BEGIN + number * DAY
+        while order := pilot.decide(now):
+            asked.append(order.cause.value)
+            pilot.conclude(order, summary(order, "+", now).model_copy(update={"data_through": now}), now)
+        if letter != " ":
+            pilot.hear(verdict(number, letter))
+    assert asked == causes
+    assert [note.split(":")[0] for note in pilot.notes] == (["revision 1"] if within == "7d" else [])
+
+
 def test_the_same_history_gives_the_same_episodes() -> None:
     def orders() -> Iterator[Order]:
         pilot = autopilot()

@@ -146,6 +146,15 @@ def test_a_window_that_waits_is_still_looked_at_when_it_began_long_ago(monkeypat
     assert spans(store)[0] == "0-9 500 Passed"
 
 
+def test_the_last_window_of_a_revision_that_serves_no_more_is_closed_with_what_it_has() -> None:
+    store, config = quiet(7)
+    config = config.model_copy(update={"until": NOON + 6 * HOUR + 30 * MINUTE})
+    check(config, store, NOON + 6 * HOUR + 3 * MINUTE)
+    assert spans(store) == ["0-5 500 Passed"]
+    check(config, store, LATE)
+    assert spans(store) == ["0-5 500 Passed", "5-7 200 InsufficientData"]
+
+
 @pytest.mark.parametrize("most", ["59m", "33h"])
 def test_a_max_window_that_means_nothing_is_refused(most: str) -> None:
     with pytest.raises(ValueError, match="must be as long as 1h, the window, at least, and as 32 of them at most"):
