@@ -5,6 +5,7 @@ import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -84,6 +85,43 @@ def test_a_judged_window_is_not_judged_again_when_a_file_comes_after_grace() -> 
     check(config, store, now)
     capture(store, config, NOON, SHIFTED, pod="too-late")
     assert told(store, config, now) == [("12:00", "Passed", 600)]
+
+
+def test_clocks_that_are_wrong_count_no_row_twice_and_none_before_its_window_closes() -> None:
+    store, config = prepared()
+    for hour in range(4):
+        capture(store, config, NOON + hour * HOUR + timedelta(minutes=30))
+    ahead = capture(store, config, NOON + 2 * HOUR, pod="ahead")  # rows of noon, by a clock of two o'clock
+    capture(store, config, NOON + timedelta(days=300), pod="of-next-year")
+    behind = keys.profile(config.revision.digest, NOON + timedelta(minutes=59), "behind", 0)
+    seen = []
+    for hour in range(1, 5):
+        closing = NOON + hour * HOUR + timedelta(minutes=2)
+        if hour == 1:
+            store.put(behind, HEALTHY)  # a minute behind, within the grace
+        seen.append(check(config, store, closing).windows[-1].rows)
+    assert ahead in store.objects
+    assert seen == [1200, 600, 1200, 600]
+    assert sum(report.rows for report in reports(store).values()) == 6 * 600
+    assert told(store, config, NOON + HOUR)[-1:] == [], "a check whose clock went back judges nothing"
+
+
+def test_the_schedule_and_the_zone_of_a_clock_decide_nothing() -> None:
+    """The night in which Berlin has two hours of two o'clock, checked by a clock of Berlin at odd moments, or once in UTC."""
+    berlin, begin = ZoneInfo("Europe/Berlin"), datetime(2013, 10, 26, 22, tzinfo=UTC)
+    stores = []
+    for zone, minutes in ((berlin, range(0, 480, 13)), (UTC, [480])):
+        store, config = prepared()
+        config = config.model_copy(update={"since": begin.astimezone(zone)})
+        for hour in range(8):
+            capture(store, config, begin + hour * HOUR + timedelta(minutes=15))
+        for minute in minutes:
+            check(config, store, (begin + timedelta(minutes=minute + 5)).astimezone(zone))
+        stores.append({key: (r.start, r.end, r.rows, r.verdict) for key, r in reports(store).items()})
+    local, utc = stores
+    assert len(utc) == 8
+    assert {key: utc[key] for key in local} == local
+    assert len(local) >= 7
 
 
 def test_a_damaged_profile_is_an_error_of_its_window_only() -> None:
