@@ -1,6 +1,7 @@
 """The check of one window of a model's traffic: counts always, captured rows as far as they are there."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -66,13 +67,14 @@ class Checker:
             revision_digest=config.revision.digest,
         )
 
-    def check_window(self, window: Window, profile: Profile, now: datetime) -> DriftReport:
+    def check_window(self, window: Window, profile: Profile, now: datetime, notes: Sequence[str] = ()) -> DriftReport:
         """The report of a window.
 
         Args:
             window: which one.
             profile: its traffic, in the bins of the revision's reference.
             now: when it is written.
+            notes: what else is to be said of it.
 
         Raises:
             StoreError: when the store fails; any other trouble with rows is a note of the report.
@@ -87,7 +89,7 @@ class Checker:
             rows=rows,
             reference_rows=reference.rows,
             baseline=self.comparison.name,
-            notes=self._part(window),
+            notes=[*self._part(window), *notes],
         )
         return report(self.subject, policy, window, self._with_quality(window, captured, evidence), now)
 

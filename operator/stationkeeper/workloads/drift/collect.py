@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 MAX_PROFILE_BYTES: Final = 16 * 2**20
 _NAMED: Final = 3  # damaged files in a message
+_TOLERATED: Final = timedelta(seconds=30)  # between two clocks
+_WRONG: Final = timedelta(days=1)
 
 
 class UnreadableProfiles(Exception):  # noqa: N818 - says what was found
@@ -79,9 +81,17 @@ class Collector:
             total = total.merge(self._merged([key for _, key in slot]))
         return total, window.end
 
+    def ahead(self, window: Window) -> timedelta:
+        """By how much the clocks of pods that wrote for the window are ahead of the store's; nothing where they are not.
+
+        Flush intervals are written after they end. More than a day is no clock but a replay.
+        """
+        gaps = (start - written for day in window.days() for start, _, written in self._day(day) if start in window)
+        return max((gap for gap in gaps if _TOLERATED < gap <= _WRONG), default=timedelta(0))
+
     def _slots(self, window: Window) -> Iterator[tuple[datetime, str]]:
         for day in window.days():
-            yield from (slot for slot in self._day(day) if slot[0] in window)
+            yield from ((start, key) for start, key, _ in self._day(day) if start in window)
 
     def _merged(self, found: Sequence[str]) -> Profile:
         total, damaged = self.empty(), []
@@ -99,11 +109,11 @@ class Collector:
             )
         return total
 
-    def _list_day(self, day: datetime) -> list[tuple[datetime, str]]:
+    def _list_day(self, day: datetime) -> list[tuple[datetime, str, datetime]]:
         entries = []
         for info in self._store.list(keys.profile_day(self._digest, day)):
             try:
-                entries.append((keys.slot_start(info.key), info.key))
+                entries.append((keys.slot_start(info.key), info.key, info.modified))
             except ValueError:
                 log.warning("%s is not named like a profile; it is ignored", self._store.uri(info.key))
         return sorted(entries)

@@ -48,10 +48,10 @@ class Check:
         self._now = now
         revision = Revision.load(store, config.revision.digest)
         self._records = Records(store, config.policy_uid, config.policy_digest, config.revision.digest)
-        profiles = Collector(store, config.revision.digest, revision.reference)
-        self._tiling = Tiling(config, self._records, profiles)
+        self._profiles = Collector(store, config.revision.digest, revision.reference)
+        self._tiling = Tiling(config, self._records, self._profiles)
         self._stretches = self._tiling.stretches(now)
-        compared = compared_with(revision, config.policy_spec, profiles, config.since, config.until or now)
+        compared = compared_with(revision, config.policy_spec, self._profiles, config.since, config.until or now)
         self._labelled = (
             Labelled(config, config.labels, revision, self._records, self._tiling, labels, now)
             if config.labels and labels
@@ -104,7 +104,15 @@ class Check:
         if profile is None:
             log.info("window %s: InsufficientData: %s", format_time(window.start), _SILENCE)
             return unjudged(window, Verdict.INSUFFICIENT_DATA, _SILENCE)
-        return self._write(window, self._checker.check_window(window, profile, self._now))
+        return self._write(window, self._checker.check_window(window, profile, self._now, self._clocks(window)))
+
+    def _clocks(self, window: Window) -> list[str]:
+        ahead = round(self._profiles.ahead(window).total_seconds())
+        return (
+            [f"a pod's clock was {ahead} s ahead of the store's: its rows count in later windows than they came in"]
+            if ahead
+            else []
+        )
 
     def _waiting(self, stretch: Stretch) -> Told:
         why = f"{stretch.rows} rows so far: the window grows until it holds minSamples, up to maxWindow"

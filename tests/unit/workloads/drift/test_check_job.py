@@ -106,6 +106,20 @@ def test_clocks_that_are_wrong_count_no_row_twice_and_none_before_its_window_clo
     assert told(store, config, NOON + HOUR)[-1:] == [], "a check whose clock went back judges nothing"
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(20, False), (40, True), (5400, True), (90_000, False)])
+def test_a_clock_that_is_ahead_of_the_stores_is_told(seconds: int, told: bool) -> None:
+    store, config = prepared()
+    for minute, pod in ((0, "right"), (5, "ahead")):
+        key = capture(store, config, NOON + timedelta(minutes=minute), pod=pod)
+        store.modified[key] = NOON + timedelta(
+            minutes=minute + (1 if pod == "right" else 0), seconds=-seconds if pod == "ahead" else 0
+        )
+    check(config, store, NOON + HOUR + timedelta(minutes=3))
+    (report,) = reports(store).values()
+    expected = [f"a pod's clock was {seconds} s ahead of the store's: its rows count in later windows than they came in"]
+    assert report.notes == (expected if told else [])
+
+
 def test_the_schedule_and_the_zone_of_a_clock_decide_nothing() -> None:
     """The night in which Berlin has two hours of two o'clock, checked by a clock of Berlin at odd moments, or once in UTC."""
     berlin, begin = ZoneInfo("Europe/Berlin"), datetime(2013, 10, 26, 22, tzinfo=UTC)
