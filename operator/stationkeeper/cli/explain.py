@@ -77,6 +77,9 @@ def _found(status: Object) -> Iterator[str]:
         verdicts = [window["features"] for window in (check.get("windows") or [])[-_MANY:]]
         if verdicts:
             yield f"Policy {check['policy']}: the newest windows said {', '.join(verdicts)} of the features."
+        late = [window["verdict"] for window in ((check.get("retired") or {}).get("quality") or [])[-_MANY:]]
+        if late:
+            yield f"Policy {check['policy']}: of the revision before, the newest labels said {', '.join(late)}."
 
 
 def _training(model: Object, status: Object, now: datetime) -> Iterator[str]:

@@ -10,6 +10,7 @@ from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import ENV_CONFIG
 from stationkeeper.api.status import CheckStatus, QualityVerdict, RetiredRef, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary
+from stationkeeper.cli.explain import explain
 from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.findings import findings
@@ -411,6 +412,7 @@ def test_the_revision_before_is_judged_until_its_labels_have_had_their_time() ->
     assert asked(world) == world.model["status"]["retired"]
     kept = world.model["status"]["checks"][0]["retired"]
     assert (kept["revisionDigest"], len(kept["windows"]), len(kept["quality"])) == (FIRST, 2, 1)
+    assert "of the revision before, the newest labels said Passed." in "\n".join(explain(world.model, world.now))
     world.advance(hours=4, minutes=50)
     world.settle()
     assert asked(world) is not None
