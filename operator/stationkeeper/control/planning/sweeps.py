@@ -43,7 +43,7 @@ def plan_sweep(
     """Follow the sweep that was begun, or begin the next."""
     last = before.sweep
     if last and not last.done:
-        return _follow(observed, owner, last, rollout, image)
+        return _follow(observed, owner, last, rollout, before, image)
     if not owner.spec.retention.sweeps or rollout.serving is None:
         return Sweeping(last)
     due = _due(last, rollout)
@@ -71,17 +71,17 @@ def _trains(observed: Observed, owner: Owner) -> bool:
     return any(evidence.finished(job) is None for job in trains)
 
 
-def _follow(observed: Observed, owner: Owner, sweep: Sweep, rollout: Rollout, image: Image) -> Sweeping:
+def _follow(observed: Observed, owner: Owner, sweep: Sweep, rollout: Rollout, before: ModelStatus, image: Image) -> Sweeping:
     name = names.sweep_job(owner.name, owner.uid, format_time(sweep.at))
     job = next((j for j in observed.jobs if j["metadata"]["name"] == name and evidence.controlled_by(j, owner.uid)), None)
     if not owner.spec.retention.sweeps:
         ended = sweep.model_copy(update={"done": True, "message": "spec.retention sweeps nothing any more"})
         return Sweeping(ended, delete=(Ref.to(job),) if job else ())
     if job is None:
-        kept = _kept(observed, owner, rollout)
+        live = _live(rollout, before)
         if rollout.serving is None:  # what serves must be known before anything may go
             return Sweeping(sweep.model_copy(update={"done": True, "failed": True, "message": "nothing serves"}))
-        return Sweeping(sweep, apply=(sweep_job(owner, _config(owner, rollout, kept), sweep.at, image),))
+        return Sweeping(sweep, apply=(sweep_job(owner, _config(observed, owner, live), sweep.at, image),))
     match evidence.finished(job):
         case None:
             return Sweeping(sweep)
@@ -111,23 +111,24 @@ def _told(observed: Observed, job: Object, sweep: Sweep) -> Sweep:
     return sweep.model_copy(update={"done": True, "failed": not summary.complete, "message": f"deleted: {message}{more}"})
 
 
-def _kept(observed: Observed, owner: Owner, rollout: Rollout) -> list[str]:
+def _kept(observed: Observed, owner: Owner, live: Sequence[str]) -> list[str]:
     """Digests of the manifests that must stay: of every record, whether this version can read it or not, and of what runs."""
     specs: Sequence[Object] = [r.get("spec") or {} for r in observed.revisions if evidence.controlled_by(r, owner.uid)]
     recorded = {spec["digest"] for spec in specs if spec.get("digest") and spec.get("outcome") != RevisionOutcome.REJECTED}
-    return sorted(recorded | set(_live(rollout)))
+    return sorted(recorded | set(live))
 
 
-def _live(rollout: Rollout) -> list[str]:
-    return [ref.digest for ref in (rollout.serving, rollout.candidate) if ref]
+def _live(rollout: Rollout, before: ModelStatus) -> list[str]:
+    """What runs, and the revision before: what it answered last is judged yet."""
+    return [ref.digest for ref in (rollout.serving, rollout.candidate, before.retired) if ref]
 
 
-def _config(owner: Owner, rollout: Rollout, kept: list[str]) -> SweepConfig:
+def _config(observed: Observed, owner: Owner, live: list[str]) -> SweepConfig:
     return SweepConfig(
         model=owner.identity,
         storage=owner.spec.storage,
         retention=owner.spec.retention,
-        kept=kept,
+        kept=_kept(observed, owner, live),
         pinned=owner.spec.revision,
-        serving=_live(rollout),
+        serving=live,
     )
