@@ -80,6 +80,7 @@ KINDS = (
             Column("Drifted", _condition("Drifted")),
             Column("Data", _condition("DataValid", "reason")),
             Column("Training", _condition("Retraining", "reason")),
+            Column("Skewed", _condition("Skewed"), priority=1),
             Column("Status", _condition("Ready", "message"), priority=1),
             Column("URL", ".status.url", priority=1),
             _AGE,
