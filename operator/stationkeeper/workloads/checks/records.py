@@ -76,9 +76,12 @@ class Records:
     def _extent(self, key: str) -> Window:
         text = self._store.get(key, max_bytes=64).decode(errors="replace")
         try:
-            return Window(keys.slot_start(key), datetime.fromisoformat(text))
-        except ValueError:
-            raise MalformedArtifact(f"{self._store.uri(key)} says no time but {text!r}; remove it") from None
+            window = Window(keys.slot_start(key), datetime.fromisoformat(text))
+            if window.start < window.end:
+                return window
+        except (ValueError, TypeError):  # no time, or one without a zone
+            pass
+        raise MalformedArtifact(f"{self._store.uri(key)} says no time after its window's start but {text!r}; remove it")
 
     def has(self, key: str) -> bool:
         """Whether a report is there: it was when this run began, or has been written since."""

@@ -119,10 +119,11 @@ def test_of_two_runs_that_have_seen_different_files_the_first_decides() -> None:
     assert spans(store) == ["0-2 200 InsufficientData", "2-7 500 Passed", "7-12 500 Passed"]
 
 
-def test_an_end_that_nobody_wrote_is_named() -> None:
+@pytest.mark.parametrize("end", [b"\x00", b"2013-04-01T12:00:00Z", b"2013-04-01T14:00:00"], ids=["no time", "no end", "no zone"])
+def test_an_end_that_nobody_wrote_is_named(end: bytes) -> None:
     store, config = quiet()
     key = keys.extent(config.policy_uid, config.policy_digest, config.revision.digest, NOON)
-    store.put(key, b"\x00")
+    store.put(key, end)
     with pytest.raises(MalformedArtifact, match=f"{key} says no time"):
         check(config, store, LATE)
 
