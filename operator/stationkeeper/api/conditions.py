@@ -36,6 +36,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     REPLICAS_UNAVAILABLE = "ReplicasUnavailable"
     STARTING = "Starting"
+    RESTORING = "Restoring"
     # Stalled
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"

@@ -77,6 +77,12 @@ class TrainConfig(JobConfig):
     champion: RevisionIdentity | None = None
     anchor: RevisionIdentity | None = None  # an earlier revision that no challenger may fall below either
     quarantined: Annotated[list[QuarantinedTraining], Field(max_length=32)] = []
+    lineage: str | None = None  # UID of the Model by which rows were split before this one took over
+
+    @property
+    def split_key(self) -> str:
+        """What rows without a time are split by: the same in all revisions of a line."""
+        return self.lineage or self.model.uid
 
 
 class RecordConfig(JobConfig):
@@ -84,6 +90,12 @@ class RecordConfig(JobConfig):
 
     decision: Decision
     record: ModelRevisionSpec | None = None  # of the revision, where there still is one
+
+
+class RestoreConfig(JobConfig):
+    """A prefix to be taken over, with what it holds."""
+
+    most: Annotated[int, Field(ge=1, le=100)]  # revisions that are worth a record
 
 
 class SweepConfig(JobConfig):

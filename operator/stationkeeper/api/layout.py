@@ -25,6 +25,11 @@ def evaluation(episode: str, number: int) -> str:
     return f"{attempt(episode, number)}evaluation.json"
 
 
+def manifest(digest: str) -> str:
+    """A manifest, by content."""
+    return f"manifests/{digest.removeprefix('sha256:')}.json"
+
+
 def decision(at: datetime, identity: str) -> str:
     """The evidence of one decision; keys sort by time."""
     return f"decisions/{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{identity}.json"

@@ -297,6 +297,18 @@ class Sweep(Tolerant):
     failed: Annotated[bool, Field(description="It ended before everything was done.")] = False
 
 
+class Restore(Tolerant):
+    """What was taken over from storage; written before its Job is created, once in the life of a Model."""
+
+    at: Annotated[Time, Field(description="When it was begun.")]
+    done: Annotated[bool, Field(description="Whether it has ended.")] = False
+    message: Annotated[str, Field(max_length=512, description="What was found there, or why it could not be read yet.")] = ""
+    serving: Annotated[Digest | None, Field(description="The revision that served last: it serves again at once.")] = None
+    lineage: Annotated[
+        str | None, Field(max_length=64, description="UID of the first Model that owned the prefix: rows are split as by it.")
+    ] = None
+
+
 class Notice(Tolerant):
     """Something that people are still to be told."""
 
@@ -346,5 +358,6 @@ class ModelStatus(Tolerant):
     decisions: Annotated[
         list[Decision], Field(max_length=16, description="Newest decisions, oldest first, and where their evidence is.")
     ] = []
+    restore: Annotated[Restore | None, Field(description="What was taken over by storage.adopt.")] = None
     sweep: Annotated[Sweep | None, Field(description="The last sweep of storage.")] = None
     notices: Annotated[list[Notice], Field(max_length=32, description="What the receivers are still to be told.")] = []

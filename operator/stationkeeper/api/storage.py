@@ -27,6 +27,13 @@ class Storage(ApiModel):
         ),
     ] = None
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=32, description="Region of the S3 server.")] = "us-east-1"
+    adopt: Annotated[
+        bool,
+        Field(
+            description="Take the prefix over from the Model that owned it, of another cluster or deleted, with the revisions that it "
+            "left. Read once, before the first training. The other one must not run any more."
+        ),
+    ] = False
     secret_name: Annotated[
         str | None,
         Field(

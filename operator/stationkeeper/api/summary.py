@@ -6,7 +6,17 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.meta import TERMINATION_LIMIT
-from stationkeeper.api.status import ColumnStatistic, QualityVerdict, RetiredCheck, TrainingOutcome, Verdict, WindowVerdict
+from stationkeeper.api.status import (
+    Cause,
+    ColumnStatistic,
+    LastTraining,
+    QualityVerdict,
+    Quarantined,
+    RetiredCheck,
+    TrainingOutcome,
+    Verdict,
+    WindowVerdict,
+)
 
 Line = Annotated[str, Field(max_length=1024)]
 
@@ -99,6 +109,37 @@ class RecordSummary(Summary):
     kind: Literal["Record"] = "Record"
     id: str
     uri: Line
+
+
+class RestoredRevision(Tolerant):
+    """What a record needs that cannot be derived."""
+
+    number: int
+    digest: Digest
+    cause: Cause
+    episode: str
+    attempt: int
+    template_digest: Digest
+    data_digest: Digest
+    data_through: Time | None = None
+    trained_at: Time
+    metrics: Annotated[dict[str, float], Field(max_length=4)] = {}
+    champion_digest: Digest | None = None
+    champion_number: int | None = None
+
+
+class RestoreSummary(Summary):
+    """What a prefix holds. The termination message has no room for more than the newest."""
+
+    kind: Literal["Restore"] = "Restore"
+    lineage: str
+    latest_revision: int = 0  # highest number that was ever given
+    serving: int | None = None  # number of the revision that served last
+    revisions: Annotated[list[RestoredRevision], Field(max_length=100)] = []
+    quarantine: Annotated[list[Quarantined], Field(max_length=32)] = []
+    refused: LastTraining | None = None  # the last training, where the gates refused it
+    left_out: int = 0  # revisions that are whole and had no room
+    untrusted: int = 0  # manifests without an outcome, or with files that have gone
 
 
 class SweepSummary(Summary):

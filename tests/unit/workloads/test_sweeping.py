@@ -2,74 +2,23 @@
 
 import contextlib
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.jobs import SweepConfig
-from stationkeeper.api.manifest import Manifest
-from stationkeeper.api.status import Cause
 from stationkeeper.workloads.artifacts import keys, sweeping
-from stationkeeper.workloads.artifacts.blobs import get_blob, put_blob
+from stationkeeper.workloads.artifacts.blobs import put_blob
 from stationkeeper.workloads.artifacts.errors import ArtifactError, NotFound, OwnerConflict, StoreUnavailable
-from stationkeeper.workloads.artifacts.manifests import load_manifest, publish_manifest
+from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.jobs.sweep import sweep as job
+from tests.support.bucket import NOW, OLD, YOUNG, Bucket
 from tests.support.memory_store import MemoryStore
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-OLD, YOUNG = NOW - timedelta(days=30), NOW - timedelta(days=2)
 POLICY = "sha256:" + "d" * 64
-
-
-def manifest(number: int) -> dict[str, Any]:
-    return {
-        "model": "ops/flights",
-        "modelUid": "uid-1",
-        "number": number,
-        "cause": Cause.INITIAL,
-        "episode": f"e{number}",
-        "attempt": 1,
-        "templateDigest": sha256(b"template"),
-        "trainedAt": OLD,
-        "estimator": "sklearn.linear_model.LogisticRegression",
-        "seed": 1,
-        "task": "binary",
-        "features": [],
-        "target": "late",
-        "format": "skops",
-        "data": {"uri": "s3://data/x", "objects": 1, "digest": sha256(b"data"), "rows": 9},
-        "evaluation": {"holdoutRows": 0, "metrics": {}, "gates": [], "refit": "None"},
-    }
-
-
-class Bucket(MemoryStore):
-    """A store with a clock, and revisions in it."""
-
-    def __init__(self) -> None:
-        super().__init__({keys.OWNER: canonical_json({"namespace": "ops", "name": "flights", "uid": "uid-1"})})
-
-    def put(self, key: str, data: bytes) -> None:
-        super().put(key, data)
-        self.modified[key] = NOW
-
-    def publish(self, number: int, *contents: bytes, at: datetime = OLD) -> str:
-        """A revision with these files and one that all share."""
-        before = set(self.objects)
-        files = {f"file{n}": put_blob(self, content) for n, content in enumerate((*contents, b"shared"))}
-        digest = publish_manifest(self, Manifest.model_validate(manifest(number) | {"files": files}))
-        self.objects[keys.sample(digest)] = b"rows"
-        for key in set(self.objects) - before:
-            self.modified[key] = at
-        return digest
-
-    def is_whole(self, digest: str) -> bool:
-        return all(get_blob(self, ref) for ref in load_manifest(self, digest).files.values())
-
-    def below(self, prefix: str) -> int:
-        return len([key for key in self.objects if key.startswith(prefix)])
 
 
 def config(*kept: str, **retention: Any) -> SweepConfig:

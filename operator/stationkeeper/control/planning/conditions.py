@@ -81,6 +81,15 @@ def invalid(reason: str, message: str, before: Sequence[Condition]) -> list[Clai
     ]
 
 
+def restoring(message: str, failed: bool) -> list[Claim]:
+    """The conditions of a fresh Model whose storage is read before anything else."""
+    stalled = Claim(ConditionType.STALLED, "False", Reason.UP_TO_DATE, "nothing stands in the way")
+    if failed:
+        stalled = Claim(ConditionType.STALLED, "True", Reason.RESTORING, message)
+    available = Claim(ConditionType.AVAILABLE, "False", Reason.RESTORING, message)
+    return [_ready(available, stalled), _reconciling(available, stalled), stalled, available]
+
+
 _DOMAIN = (
     ConditionType.AVAILABLE,
     ConditionType.DATA_VALID,
@@ -277,7 +286,12 @@ _BAD = {
     (ConditionType.AVAILABLE, "False"),
     (ConditionType.ROUTED, "False"),
 }
-_EXPECTED = {Reason.FIRST_TRAINING, Reason.STARTING, Reason.NEVER_TRAINED}  # a model on its way to its first revision
+_EXPECTED = {
+    Reason.FIRST_TRAINING,
+    Reason.STARTING,
+    Reason.NEVER_TRAINED,
+    Reason.RESTORING,
+}  # a model on its way to its first revision
 _BAD_REASONS = {
     Reason.REFUSED,
     Reason.CANDIDATE_FAILED,

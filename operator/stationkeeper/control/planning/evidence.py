@@ -10,6 +10,7 @@ from stationkeeper.api.base import Tolerant
 from stationkeeper.api.meta import (
     CONTAINER_CHECK,
     CONTAINER_PREPARE,
+    CONTAINER_RESTORE,
     CONTAINER_SERVE,
     CONTAINER_SHADOW,
     CONTAINER_SWEEP,
@@ -21,6 +22,7 @@ from stationkeeper.api.summary import (
     CheckSummary,
     FailureSummary,
     HandoverSummary,
+    RestoreSummary,
     ShadowSummary,
     SweepSummary,
     TrainingSummary,
@@ -106,6 +108,12 @@ def handed_over(observed: Observed, job: Object) -> bool:
     """Whether a pod of this training Job has put the rows where a workload finds them."""
     ends = [end for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_PREPARE,))]
     return any(end.exit_code == 0 and _parse(HandoverSummary, end.message) for end in ends)
+
+
+def restore_summary(observed: Observed, job: Object) -> RestoreSummary | None:
+    """What a pod of this Job has found in storage."""
+    said = [end.message for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_RESTORE,))]
+    return next((found for text in said if (found := _parse(RestoreSummary, text))), None)
 
 
 def sweep_summary(observed: Observed, job: Object) -> SweepSummary | None:

@@ -41,6 +41,7 @@ from stationkeeper.control.planning.memory import remember
 from stationkeeper.control.planning.milestones import milestones, unknown_receivers
 from stationkeeper.control.planning.notices import outbox
 from stationkeeper.control.planning.observed import policies, records, rejected
+from stationkeeper.control.planning.restoring import Restoring, plan_restore
 from stationkeeper.control.planning.rollout import Rollout, plan_rollout
 from stationkeeper.control.planning.skew import origin_of
 from stationkeeper.control.planning.types import Event, Object, Observed, Plan, Ref, Settings
@@ -160,6 +161,10 @@ class _Planner:
         conflict = self._name_conflict()
         if conflict:
             return _stalled(self.observed, self.status, Reason.NAME_CONFLICT, conflict, self.now, look_again=60)
+        known = bool(self.records or self.rejected)
+        restoring = plan_restore(self.observed, self.owner, self.status, known, self.image, self.now)
+        if restoring:
+            return self._restoring(restoring)
         rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.policies, self.now, self.settings)
         self.retired = afterlife.retired(self.status, rollout.serving, self.now)
         checks = self._checks(rollout)
@@ -176,6 +181,23 @@ class _Planner:
             training_blocked=self._training_blocked(situation, training),
         )
         return self._compose(rollout, training, checks, facts, situation)
+
+    def _restoring(self, restoring: Restoring) -> Plan:
+        """The plan while nothing but storage is looked at."""
+        claims = conditions.restoring(restoring.message, restoring.failed)
+        settled = conditions.settle(claims, self.status.conditions, self._generation(), self.now)
+        events = (*conditions.events(settled, self.status.conditions), *restoring.events)
+        notices = outbox(self.status.notices, self.observed.delivered, events, bool(self.owner.spec.notify), self.now)
+        after = restoring.status.model_copy(
+            update={"observed_generation": self._generation(), "conditions": settled, "notices": notices}
+        )
+        return Plan(
+            status=after.wire(),
+            records=tuple(model_revision(self.owner, record) for record in restoring.records),
+            apply=restoring.apply,
+            delete=restoring.delete,
+            events=events,
+        )
 
     def _name_conflict(self) -> str | None:
         """A Service with the Model's name that is not ours is never adopted, nor is an HTTPRoute."""
@@ -262,7 +284,7 @@ class _Planner:
         )
         events = tuple(decisions.cited(told, decided.new))
         after = self._after(rollout, training, checks, settled, events)
-        after = after.model_copy(update={"decisions": list(decided.kept), "sweep": swept.status})
+        after = after.model_copy(update={"decisions": list(decided.kept), "sweep": swept.status, "restore": self.status.restore})
         started = bool(training.run and training.episode and training.episode != self.status.episode)
         return Plan(
             status=after.wire(),
@@ -365,6 +387,7 @@ class _Planner:
             template_digest=episode.template_digest,
             champion=RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
             anchor=self._anchor(rollout),
+            lineage=self.status.restore.lineage if self.status.restore else None,
             quarantined=quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),
         )
 

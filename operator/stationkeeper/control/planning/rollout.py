@@ -116,7 +116,9 @@ class _Planner:
         known = before if before and before.digest == record.digest else None
         serves = frozenset({stable.number} if stable else set())
         draining = self._drain_left(self._serving_ref(stable), serves) is not None
-        return Candidacy(self.fleet, record, stable, target.at_once, known, draining, self.routing, self.now)
+        restored = self.status.restore.serving if self.status.restore and stable is None else None
+        at_once = target.at_once or record.digest == restored  # it has been proven and approved before
+        return Candidacy(self.fleet, record, stable, at_once, known, draining, self.routing, self.now)
 
     def _settled(self, stable: ModelRevisionSpec | None, target: Target) -> Progress:
         if stable is None:

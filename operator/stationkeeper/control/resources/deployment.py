@@ -70,7 +70,7 @@ def serving_deployment(
 def _inputs(owner: Owner) -> str:
     """Digest of what the user wrote that the pods depend on; defaults are not in it, for a later version may have others."""
     serving = owner.spec.serving.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"resources", "capture"})
-    storage = owner.spec.storage.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    storage = owner.spec.storage.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"adopt"})
     return short(sha256(canonical_json({"serving": serving, "storage": storage})))
 
 

@@ -42,6 +42,11 @@ def sweep_job(model: str, uid: str, at: str) -> str:
     return f"{model}-sweep-{_hash(uid, at)}"
 
 
+def restore_job(model: str, uid: str) -> str:
+    """Name of the one Job that reads what storage holds."""
+    return f"{model}-restore-{_hash(uid, 'restore')}"
+
+
 def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
     """Name of the CronJob of one policy; at most 51 characters, for CronJobs may have 52."""
     return f"{model}-{_hash(uid, policy_uid)}"

@@ -7,6 +7,7 @@ from stationkeeper.api import layout
 
 OWNER: Final = "owner.json"
 SWEEP: Final = "sweep.json"  # written at the start of each sweep: its age is the server's clock
+DECISIONS: Final = "decisions/"
 BLOBS: Final = "blobs/"
 MANIFESTS: Final = "manifests/"
 SAMPLES: Final = "samples/"
@@ -27,7 +28,7 @@ def blob(digest: str) -> str:
 
 def manifest(digest: str) -> str:
     """A manifest, by content."""
-    return f"{MANIFESTS}{hexadecimal(digest)}.json"
+    return layout.manifest(digest)
 
 
 def episode(identity: str, attempt: int) -> str:

@@ -69,7 +69,7 @@ def divide(
         check_enough(train, holdout)
         return Divided(train, train.clear(), holdout, through)
     hashed, since = [*names, data.target], shortest_since(data, end)
-    train, holdout = split(rows, data.timestamp, evaluation.holdout, config.model.uid, hashed, through, since)
+    train, holdout = split(rows, data.timestamp, evaluation.holdout, config.split_key, hashed, through, since)
     return Divided(train, gap_between(rows, data.timestamp, train, holdout), holdout.select(judged), through)
 
 

@@ -11,6 +11,7 @@ from stationkeeper.api.jobs import (
     CheckConfig,
     JobConfig,
     RecordConfig,
+    RestoreConfig,
     RevisionIdentity,
     ServeConfig,
     ShadowConfig,
@@ -26,6 +27,7 @@ from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Object, Owner
 from stationkeeper.control.resources.deployment import serving_deployment
 from stationkeeper.control.resources.record import record_job
+from stationkeeper.control.resources.restore import restore_job
 from stationkeeper.control.resources.revision import model_revision
 from stationkeeper.control.resources.route import http_route
 from stationkeeper.control.resources.service import model_service, revision_service
@@ -60,6 +62,7 @@ CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
     "shadow": lambda of, given: ShadowConfig.model_validate(
         {"shadow": of.spec.serving.rollout.shadow, "analysis": of.spec.serving.rollout.analysis, **_known(of, given)}
     ),
+    "restore": lambda of, given: RestoreConfig.model_validate(_known(of, given)),
     "record": lambda of, given: RecordConfig.model_validate(_known(of, given)),
     "sweep": lambda of, given: SweepConfig.model_validate({"retention": of.spec.retention, **_known(of, given)}),
 }
@@ -105,6 +108,12 @@ def _sweep(of: Owner, given: Object) -> Object:
     return sweep_job(of, config, datetime(2026, 1, 5, 13, tzinfo=UTC), IMAGE)
 
 
+def _restore(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["restore"](of, given)
+    assert isinstance(config, RestoreConfig)
+    return restore_job(of, config, IMAGE)
+
+
 BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
     "service": lambda of, given: model_service(of, **given),
@@ -118,6 +127,7 @@ BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "check": _check,
     "record": _record,
     "sweep": _sweep,
+    "restore": _restore,
 }
 
 
