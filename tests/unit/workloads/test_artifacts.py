@@ -259,6 +259,26 @@ def test_a_create_whose_answer_was_lost_is_settled_by_reading(
                 s3.create("k", b"mine")
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [("AccessDenied", 403, StoreDenied), ("NoSuchBucket", 404, BucketMissing), ("SlowDown", 503, StoreUnavailable)],
+)
+def test_what_cannot_be_deleted_is_told(s3: S3Store, code: str, status: int, kind: type[Exception]) -> None:
+    with stubbed(s3) as stub:
+        stub.add_client_error("delete_object", code, http_status_code=status)
+        with pytest.raises(kind, match="cannot delete s3://lake/pre/fix/k"):
+            s3.delete("k")
+
+
+def test_deleting_is_relative_to_the_prefix_and_twice_is_once(s3: S3Store) -> None:
+    with stubbed(s3) as stub:
+        stub.add_response("delete_object", {}, {"Bucket": "lake", "Key": "pre/fix/k"})
+        stub.add_client_error("delete_object", "NoSuchKey", http_status_code=404)
+        s3.delete("k")
+        s3.delete("k")
+        stub.assert_no_pending_responses()
+
+
 def test_a_download_is_whole_or_not_there(s3: S3Store, tmp_path: Path) -> None:
     with stubbed(s3) as stub:
         for _ in range(3):
