@@ -104,7 +104,7 @@ class SweepConfig(JobConfig):
     retention: Retention
     kept: Annotated[list[Digest], Field(max_length=512)]  # manifests of all records, of what serves and of what comes up
     pinned: int | None = None  # number of the revision that spec.revision names, should there be no record of it
-    serving: Annotated[list[Digest], Field(max_length=3)]  # whose reports are still asked for
+    serving: Annotated[list[Digest], Field(max_length=32)]  # whose reports are still asked for
 
 
 class ServeConfig(JobConfig):

@@ -4,7 +4,7 @@ A sweep is written to the status before its Job is created. None runs beside a t
 a training may reuse a file that nothing else names any more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -81,7 +81,7 @@ def _follow(observed: Observed, owner: Owner, sweep: Sweep, rollout: Rollout, be
         live = _live(rollout, before)
         if rollout.serving is None:  # what serves must be known before anything may go
             return Sweeping(sweep.model_copy(update={"done": True, "failed": True, "message": "nothing serves"}))
-        return Sweeping(sweep, apply=(sweep_job(owner, _config(observed, owner, live), sweep.at, image),))
+        return Sweeping(sweep, apply=(sweep_job(owner, _config(observed, owner, before, live), sweep.at, image),))
     match evidence.finished(job):
         case None:
             return Sweeping(sweep)
@@ -123,12 +123,17 @@ def _live(rollout: Rollout, before: ModelStatus) -> list[str]:
     return [ref.digest for ref in (rollout.serving, rollout.candidate, before.retired) if ref]
 
 
-def _config(observed: Observed, owner: Owner, live: list[str]) -> SweepConfig:
+def _judged(before: ModelStatus) -> Iterator[str]:
+    """Revisions whose windows are still judged: of the one that served before, labels may yet come."""
+    yield from (check.revision_digest for check in before.checks)
+
+
+def _config(observed: Observed, owner: Owner, before: ModelStatus, live: list[str]) -> SweepConfig:
     return SweepConfig(
         model=owner.identity,
         storage=owner.spec.storage,
         retention=owner.spec.retention,
         kept=_kept(observed, owner, live),
         pinned=owner.spec.revision,
-        serving=live,
+        serving=sorted({*live, *_judged(before)}),
     )
