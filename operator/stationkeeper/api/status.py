@@ -276,8 +276,8 @@ class Decision(Tolerant):
         float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions in that step.")
     ] = None
     reports: Annotated[
-        list[Annotated[str, Field(max_length=512)]],
-        Field(max_length=4, description="Reports of drift checks that were the newest then."),
+        list[Annotated[str, Field(max_length=1024)]],
+        Field(max_length=4, description="Reports of a shadow's comparison and of drift checks that were the newest then."),
     ] = []
     images: Annotated[
         list[Annotated[str, Field(max_length=512)]],

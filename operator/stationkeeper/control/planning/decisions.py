@@ -26,6 +26,7 @@ from stationkeeper.api.status import CandidateRef, Decision, DecisionKind, Measu
 from stationkeeper.control.planning import canary, evidence, history
 from stationkeeper.control.planning.episodes import Training
 from stationkeeper.control.planning.rollout import Rollout
+from stationkeeper.control.planning.shadowing import Shadowing
 from stationkeeper.control.planning.types import Event, Object, Observed
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Owner
@@ -203,7 +204,7 @@ class _Decider:
             steps=candidate.step if candidate else None,
             measured=measured,
             shift=self._shift(record) if measured else None,
-            reports=[check.report for check in self.before.checks if check.report][:4],
+            reports=list(self._reports(record))[:4],
             images=list(self._images(record))[:4],
             uri=layout.uri(self.owner.spec.storage, layout.decision(moment, identity)),
         )
@@ -243,6 +244,17 @@ class _Decider:
         if not (m and n):
             return None
         return round(sum(abs(ours.get(name, 0) / m - theirs.get(name, 0) / n) for name in ours.keys() | theirs.keys()) / 2, 4)
+
+    def _reports(self, record: ModelRevisionSpec) -> Iterator[str]:
+        """The comparison of a shadow with what served, and what drift checks found last."""
+        candidate = self._candidate(record)
+        stable = next((r for r in self.records if candidate and r.digest == candidate.shadow_of), None)
+        if candidate and candidate.shadowed_since and stable:
+            begun, known = candidate.shadowed_since, candidate.shadow
+            found = Shadowing(self.observed, self.owner, stable, record, begun, known, self.now).found()
+            if found.report:
+                yield found.report
+        yield from (check.report for check in self.before.checks if check.report)
 
     def _images(self, record: ModelRevisionSpec) -> Iterator[str]:
         """What trained and serves it, as far as its pods are still there."""

@@ -8,6 +8,7 @@ from stationkeeper.api.jobs import RecordConfig
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
 from tests.support.world import World, digest, policy
+from tests.unit.control.planning.test_shadow import shadow_that_agrees, shadow_that_disagrees
 
 DRIFT = ("Passed", "Breached", "Passed")
 CANARY = {"strategy": "Canary", "steps": [{"weight": 50, "hold": "1m"}], "analysis": {"minRequests": 100}}
@@ -224,3 +225,10 @@ def test_a_lost_status_takes_no_decision_anew():
     del world.model["status"]
     world.settle()
     assert decided(world) == []
+
+
+@pytest.mark.parametrize("scenario", [shadow_that_agrees, shadow_that_disagrees])
+def test_a_decision_after_a_shadow_names_the_comparison(scenario):
+    decision = newest(scenario()).decision
+    assert decision.kind in ("Promoted", "Rejected")
+    assert decision.reports[0].startswith("s3://models/flights/shadow/"), decision.reports
