@@ -98,6 +98,12 @@ class RestoreConfig(JobConfig):
     most: Annotated[int, Field(ge=1, le=100)]  # revisions that are worth a record
 
 
+class WatchConfig(JobConfig):
+    """One object to look at."""
+
+    uri: str
+
+
 class SweepConfig(JobConfig):
     """What may be deleted, and what must not be whatever else is true."""
 

@@ -42,6 +42,7 @@ COMPONENT_SHADOW: Final = "shadow"
 COMPONENT_RECORD: Final = "record"
 COMPONENT_SWEEP: Final = "sweep"
 COMPONENT_RESTORE: Final = "restore"
+COMPONENT_WATCH: Final = "watch"
 
 # Containers whose termination message the operator reads. Nothing else in a pod is believed.
 CONTAINER_SERVE: Final = "serve"
@@ -53,6 +54,7 @@ CONTAINER_SHADOW: Final = "shadow"
 CONTAINER_RECORD: Final = "record"
 CONTAINER_SWEEP: Final = "sweep"
 CONTAINER_RESTORE: Final = "restore"
+CONTAINER_WATCH: Final = "watch"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
 STEP_COLLECT: Final = "collect"  # what `train` does where other machines train
 # Whose word on the outcome counts: `train` may be a team's own.

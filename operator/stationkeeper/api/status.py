@@ -309,6 +309,18 @@ class Restore(Tolerant):
     ] = None
 
 
+class Watched(Tolerant):
+    """What the object of training.watch was when it was first seen, and what it is."""
+
+    uri: Annotated[str, Field(max_length=512, description="The object.")]
+    first: Annotated[Digest | None, Field(description="Digest of its state when it was first seen: no change.")] = None
+    digest: Annotated[Digest | None, Field(description="Digest of its state when it was last seen.")] = None
+    since: Annotated[Time | None, Field(description="Since when it has been so.")] = None
+    trouble: Annotated[str | None, Field(max_length=512, description="Why the newest look saw nothing, which is no change.")] = (
+        None
+    )
+
+
 class Notice(Tolerant):
     """Something that people are still to be told."""
 
@@ -359,5 +371,6 @@ class ModelStatus(Tolerant):
         list[Decision], Field(max_length=16, description="Newest decisions, oldest first, and where their evidence is.")
     ] = []
     restore: Annotated[Restore | None, Field(description="What was taken over by storage.adopt.")] = None
+    watched: Annotated[Watched | None, Field(description="What training.watch has seen.")] = None
     sweep: Annotated[Sweep | None, Field(description="The last sweep of storage.")] = None
     notices: Annotated[list[Notice], Field(max_length=32, description="What the receivers are still to be told.")] = []

@@ -111,6 +111,14 @@ class RecordSummary(Summary):
     uri: Line
 
 
+class WatchSummary(Summary):
+    """The state of a watched object."""
+
+    kind: Literal["Watch"] = "Watch"
+    uri: Line
+    digest: Digest  # of size and ETag
+
+
 class RestoredRevision(Tolerant):
     """What a record needs that cannot be derived."""
 

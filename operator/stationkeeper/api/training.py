@@ -376,6 +376,17 @@ class Evaluation(ApiModel):
     ] = "WholeWindow"
 
 
+class Watch(ApiModel):
+    """An object in storage that stands for the training's code: when it changes, the code has changed."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(("!self.uri.endsWith('/')", "watch.uri names one object: it must not end in a slash"))
+    )
+
+    uri: Annotated[S3Uri, Field(description="The object: an archive of the code, say, or a file that a pipeline writes last.")]
+    schedule: Annotated[Cron, Field(description="When it is looked at (cron, UTC).")] = "*/15 * * * *"
+
+
 class Training(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -411,6 +422,9 @@ class Training(ApiModel):
 
     data: Annotated[Data, Field(description="What it is fitted on.")]
     schedule: Annotated[Cron | None, Field(description="Retrain at these times too (cron, UTC).")] = None
+    watch: Annotated[
+        Watch | None, Field(description="An object whose change retrains as a change of code does, through the same gates.")
+    ] = None
     evaluation: Annotated[Evaluation, Field(description="What a new model must prove.")]
     resources: Annotated[Resources, Field(description="CPU and memory of each step of the training pod.")] = Resources(
         requests=ResourceList(cpu="500m", memory="1Gi")

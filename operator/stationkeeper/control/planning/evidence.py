@@ -14,6 +14,7 @@ from stationkeeper.api.meta import (
     CONTAINER_SERVE,
     CONTAINER_SHADOW,
     CONTAINER_SWEEP,
+    CONTAINER_WATCH,
     REPORTING_CONTAINERS,
     TERMINATION_LIMIT,
     TRAINING_CONTAINERS,
@@ -26,6 +27,7 @@ from stationkeeper.api.summary import (
     ShadowSummary,
     SweepSummary,
     TrainingSummary,
+    WatchSummary,
 )
 from stationkeeper.control.planning.types import Object, Observed
 
@@ -114,6 +116,19 @@ def restore_summary(observed: Observed, job: Object) -> RestoreSummary | None:
     """What a pod of this Job has found in storage."""
     said = [end.message for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_RESTORE,))]
     return next((found for text in said if (found := _parse(RestoreSummary, text))), None)
+
+
+def newest_watch(observed: Observed, cronjob: Object) -> WatchSummary | FailureSummary | None:
+    """What the newest look at a watched object that has ended says."""
+    uid = cronjob["metadata"].get("uid", "")
+    jobs = [job for job in observed.jobs if controlled_by(job, uid)]
+    for job in sorted(jobs, key=lambda j: str(j["metadata"].get("creationTimestamp") or ""), reverse=True):
+        for end in (end for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_WATCH,))):
+            if said := _parse(WatchSummary, end.message):
+                return said
+        if finished(job) not in (None, "Complete"):
+            return failure(observed, job, (CONTAINER_WATCH,))
+    return None
 
 
 def sweep_summary(observed: Observed, job: Object) -> SweepSummary | None:

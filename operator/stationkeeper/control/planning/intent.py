@@ -1,8 +1,11 @@
 """Digests of what the user meant: of the training, and of a policy's judgement."""
 
+from collections.abc import Sequence
+
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.model import Labels
+from stationkeeper.api.status import Watched
 from stationkeeper.api.training import Training
 
 _VERSION = 1  # raise it only when the canonical form must change, and migrate: a new digest retrains everyone
@@ -25,6 +28,34 @@ def training_digest(training: Training) -> str:
         "data": training.data.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_HOW_IT_IS_WATCHED),
     }
     return sha256(canonical_json(intent))
+
+
+def watched_digest(training: Training, watched: Watched | None, trained: Sequence[str]) -> str:
+    """The same with the object of `training.watch`, once that is another than it was when it was first seen.
+
+    Parameters:
+        training: the intent.
+        watched: what has been seen of the object.
+        trained: digests that are trained or have been, the newest last. Before the object has been seen nothing tells whether
+            they are still those of today, and what cannot be seen is no change.
+    """
+    plain = training_digest(training)
+    if training.watch is None:
+        return plain
+    if watched is None or (watched.digest is None and watched.trouble is None):
+        return trained[-1] if trained else plain
+    return _with(plain, watched)
+
+
+def _with(plain: str, watched: Watched | None) -> str:
+    if watched is None or watched.digest is None or watched.digest == watched.first:
+        return plain
+    return combined_digest(plain, watched.digest)
+
+
+def combined_digest(plain: str, seen: str) -> str:
+    """The digest of a training intent together with the state of an object."""
+    return sha256(canonical_json({"version": _VERSION, "training": plain, "watched": seen}))
 
 
 _NOT_JUDGED = dict.fromkeys(("model_ref", "model_selector", "schedule", "breach", "skew_within", "action", "suspend"), True) | {

@@ -29,6 +29,7 @@ from stationkeeper.control.planning import (
     probation,
     quarantine,
     sweeps,
+    watching,
 )
 from stationkeeper.control.planning.anchor import anchor
 from stationkeeper.control.planning.candidacy import RolloutState
@@ -36,7 +37,7 @@ from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.episodes import Training, job_of, plan_training
 from stationkeeper.control.planning.findings import Findings, findings
-from stationkeeper.control.planning.intent import training_digest
+from stationkeeper.control.planning.intent import watched_digest
 from stationkeeper.control.planning.memory import remember
 from stationkeeper.control.planning.milestones import milestones, unknown_receivers
 from stationkeeper.control.planning.notices import outbox
@@ -156,6 +157,7 @@ class _Planner:
         self.rejected = rejected(observed, owner)
         self.policies = policies(observed, owner)
         self.retired: RetiredRef | None = status.retired
+        self.watching = watching.Watching(status.watched)
 
     def plan(self) -> Plan:
         conflict = self._name_conflict()
@@ -165,6 +167,7 @@ class _Planner:
         restoring = plan_restore(self.observed, self.owner, self.status, known, self.image, self.now)
         if restoring:
             return self._restoring(restoring)
+        self.watching = watching.plan_watch(self.observed, self.owner, self.status.watched, self._trained(), self.image, self.now)
         rollout = plan_rollout(self.observed, self.owner, self.status, self.records, self.policies, self.now, self.settings)
         self.retired = afterlife.retired(self.status, rollout.serving, self.now)
         checks = self._checks(rollout)
@@ -243,7 +246,7 @@ class _Planner:
             status=self.status.model_copy(update={"quarantine": list(rollout.quarantine)}),
             records=tuple(self.records),
             serving=self._serving_record(rollout),
-            template_digest=training_digest(self.owner.spec.training),
+            template_digest=watched_digest(self.owner.spec.training, self.watching.status, self._trained()),
             data=found.data,
             drift=found.drift,
             quality=found.quality,
@@ -252,6 +255,11 @@ class _Planner:
             now=self.now,
             template=self.template,
         )
+
+    def _trained(self) -> list[str]:
+        """Digests of the intents that have been trained, and of the one that is, the newest last."""
+        found = [record.template_digest for record in self.records]
+        return [*found, self.status.episode.template_digest] if self.status.episode else found
 
     def _training_blocked(self, situation: Situation, training: Training) -> evidence.Blocked | None:
         if not training.running or not training.episode:
@@ -269,7 +277,7 @@ class _Planner:
             apply += [self._cronjob(policy, rollout) for policy in self.policies]
         decided = self._decided_now(rollout, training)
         swept = sweeps.plan_sweep(self.observed, self.owner, self.status, rollout, training, self.image, self.now)
-        apply += (*decided.apply, *swept.apply)
+        apply += (*decided.apply, *swept.apply, *self.watching.apply)
         if training.run and training.episode:
             apply.append(training_job(self.owner, self._train_config(training, rollout), self.image))
         if training.workload:
@@ -281,10 +289,18 @@ class _Planner:
             *conditions.events(settled, self.status.conditions),
             *decided.events,
             *swept.events,
+            *self.watching.events,
         )
         events = tuple(decisions.cited(told, decided.new))
         after = self._after(rollout, training, checks, settled, events)
-        after = after.model_copy(update={"decisions": list(decided.kept), "sweep": swept.status, "restore": self.status.restore})
+        after = after.model_copy(
+            update={
+                "decisions": list(decided.kept),
+                "sweep": swept.status,
+                "restore": self.status.restore,
+                "watched": self.watching.status,
+            }
+        )
         started = bool(training.run and training.episode and training.episode != self.status.episode)
         return Plan(
             status=after.wire(),
@@ -409,10 +425,12 @@ class _Planner:
         return training_workload(self.owner, self._train_config(training, rollout), self.template, job, self.image)
 
     def _stale_cronjobs(self, rollout: Rollout) -> list[Ref]:
-        """CronJobs of policies that watch the model no more."""
+        """CronJobs of policies that watch the model no more, and of an object that nobody watches any more."""
         wanted = {names.check_cronjob(self.owner.name, self.owner.uid, policy.uid) for policy in self.policies}
         ours = [job for job in self.observed.cronjobs if evidence.controlled_by(job, self.owner.uid)]
-        return [Ref.to(job) for job in ours if rollout.serving is None or job["metadata"]["name"] not in wanted]
+        wanted = wanted if rollout.serving else set()
+        wanted |= {job["metadata"]["name"] for job in self.watching.apply}
+        return [Ref.to(job) for job in ours if job["metadata"]["name"] not in wanted]
 
     def _old_records(self, rollout: Rollout) -> list[Ref]:
         """Records beyond the history limit; never one that serves or comes up. Refusals do not push out what was published."""

@@ -47,6 +47,11 @@ def restore_job(model: str, uid: str) -> str:
     return f"{model}-restore-{_hash(uid, 'restore')}"
 
 
+def watch_cronjob(model: str, uid: str) -> str:
+    """Name of the CronJob that looks at training.watch; at most 51 characters."""
+    return f"{model}-{_hash(uid, 'watch')}"
+
+
 def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
     """Name of the CronJob of one policy; at most 51 characters, for CronJobs may have 52."""
     return f"{model}-{_hash(uid, policy_uid)}"

@@ -17,6 +17,7 @@ from stationkeeper.api.jobs import (
     ShadowConfig,
     SweepConfig,
     TrainConfig,
+    WatchConfig,
 )
 from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
 from stationkeeper.api.model import ModelSpec
@@ -34,6 +35,7 @@ from stationkeeper.control.resources.service import model_service, revision_serv
 from stationkeeper.control.resources.shadow import shadow_job
 from stationkeeper.control.resources.sweep import sweep_job
 from stationkeeper.control.resources.training import training_job
+from stationkeeper.control.resources.watch import watch_cronjob
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in (GOLDEN / "input").glob("*.yaml"))
@@ -63,6 +65,7 @@ CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
         {"shadow": of.spec.serving.rollout.shadow, "analysis": of.spec.serving.rollout.analysis, **_known(of, given)}
     ),
     "restore": lambda of, given: RestoreConfig.model_validate(_known(of, given)),
+    "watch": lambda of, given: WatchConfig.model_validate(_known(of, given)),
     "record": lambda of, given: RecordConfig.model_validate(_known(of, given)),
     "sweep": lambda of, given: SweepConfig.model_validate({"retention": of.spec.retention, **_known(of, given)}),
 }
@@ -114,6 +117,12 @@ def _restore(of: Owner, given: Object) -> Object:
     return restore_job(of, config, IMAGE)
 
 
+def _watch(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["watch"](of, given)
+    assert isinstance(config, WatchConfig)
+    return watch_cronjob(of, config, "*/15 * * * *", IMAGE)
+
+
 BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
     "service": lambda of, given: model_service(of, **given),
@@ -127,6 +136,7 @@ BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "check": _check,
     "record": _record,
     "sweep": _sweep,
+    "watch": _watch,
     "restore": _restore,
 }
 

@@ -1,0 +1,70 @@
+"""The object of `training.watch`: what it was, what it is, and who looks at it. Pure.
+
+That it cannot be seen is told, and is never a change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from stationkeeper.api.jobs import WatchConfig
+from stationkeeper.api.status import Watched
+from stationkeeper.api.summary import FailureSummary, WatchSummary
+from stationkeeper.control.planning import evidence
+from stationkeeper.control.planning.intent import combined_digest, training_digest
+from stationkeeper.control.planning.types import Event, Object, Observed
+from stationkeeper.control.resources import names
+from stationkeeper.control.resources.common import Image, Owner
+from stationkeeper.control.resources.watch import watch_cronjob
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What status says of the object, and the CronJob that looks at it."""
+
+    status: Watched | None
+    apply: tuple[Object, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+def plan_watch(
+    observed: Observed, owner: Owner, before: Watched | None, trained: Sequence[str], image: Image, now: datetime
+) -> Watching:
+    """Take in what the newest look says. Nothing is remembered of an object that is not watched any more.
+
+    `trained`: digests of what was trained. One may tell that the object, as it is seen first, has been trained already: on
+    another cluster, or before this status was lost.
+    """
+    watch = owner.spec.training.watch
+    if watch is None:
+        return Watching(None)
+    config = WatchConfig(model=owner.identity, storage=owner.spec.storage, uri=watch.uri)
+    apply = (watch_cronjob(owner, config, watch.schedule, image),)
+    known = before if before and before.uri == watch.uri else Watched(uri=watch.uri)
+    match _said(observed, owner):
+        case WatchSummary(uri=watch.uri, digest=seen):
+            done = combined_digest(training_digest(owner.spec.training), seen) in trained
+            return _seen(known, seen, done, apply, now.replace(microsecond=0))
+        case FailureSummary() as failed:
+            trouble = f"{failed.reason}: {failed.message}"[:512]
+            told = () if trouble == known.trouble else (Event("Warning", "WatchFailed", f"{watch.uri}: {trouble}"[:1024]),)
+            return Watching(known.model_copy(update={"trouble": trouble}), apply, told)
+        case _:
+            return Watching(before if before == known else None, apply)
+
+
+def _seen(known: Watched, seen: str, done: bool, apply: tuple[Object, ...], now: datetime) -> Watching:
+    if seen == known.digest:
+        return Watching(known.model_copy(update={"trouble": None}), apply)
+    first = known.first if known.digest else None if done else seen
+    after = known.model_copy(update={"first": first, "digest": seen, "since": now, "trouble": None})
+    told = (Event("Normal", "WatchedChanged", f"{known.uri} is another than before"),) if known.digest else ()
+    return Watching(after, apply, told)
+
+
+def _said(observed: Observed, owner: Owner) -> WatchSummary | FailureSummary | None:
+    name = names.watch_cronjob(owner.name, owner.uid)
+    for cronjob in observed.cronjobs:
+        if cronjob["metadata"]["name"] == name and evidence.controlled_by(cronjob, owner.uid):
+            return evidence.newest_watch(observed, cronjob)
+    return None
