@@ -47,6 +47,13 @@ BAD_MODELS = [
     ("spec.training.evaluation.gates", [], "spec.training.evaluation.gates"),
     ("spec.training.evaluation.gates", [{"metric": "roc_auc", "maxDrop": 0.1}], "at least one gate needs min"),
     ("spec.training.evaluation.gates", [{"metric": "roc_auc"}], "a gate needs min or maxDrop"),
+    ("spec.training.evaluation.gates", [{"metric": "r2", "min": 0.1, "segments": ["a"]}], "segments need maxDrop"),
+    ("spec.training.evaluation.holdout", {"uri": "s3://models/frozen/", "gap": "1d"}, "a holdout of its own"),
+    ("spec.training.evaluation.budget", {"size": "64MB"}, "spec.training.evaluation.budget.size"),
+    ("spec.training.data.windows", ["60d"], "spec.training.data.windows"),
+    ("spec.training.data.windows", ["60d", "60d"], "windows must differ"),
+    ("spec.training.search", {"params": {}}, "spec.training.search.params"),
+    ("spec.training.search", {"params": {"C": []}}, "spec.training.search.params"),
     ("spec.training.schedule", "every day", "spec.training.schedule"),
     ("spec.retraining.cooldown", "6", "spec.retraining.cooldown"),
     ("spec.retraining.causes", ["Boredom"], "spec.retraining.causes"),
@@ -129,3 +136,20 @@ def test_what_an_api_server_says_whose_crds_are_older_than_the_operator(cluster)
         assert ".status.fromTheFuture" in done.stderr
     finally:
         cluster("-n", "default", "delete", "model", "older", "--wait=true")
+
+
+def test_windows_to_choose_from_a_search_and_all_that_can_judge_are_taken(cluster):
+    training = {
+        "search": {"params": {"max_depth": [3, None], "penalty": ["l2"]}, "trials": 5},
+        "data": {"uri": "s3://data/flights/", "target": "late", "timestamp": "departed_at", "windows": ["60d", "365d"]},
+        "evaluation": {
+            "holdout": {"period": "30d", "gap": "2d"},
+            "gates": [{"metric": "roc_auc", "min": 0.6, "maxDrop": 0.01, "segments": ["carrier"]}],
+            "budget": {"latency": "5ms", "size": "64Mi"},
+        },
+    }
+    model = world.model()
+    model["spec"]["training"] |= training
+    body = {**model, "metadata": {"name": "flights", "namespace": "default"}}
+    done = cluster.run("create", "--dry-run=server", "--validate=strict", "-f", "-", body=body)
+    assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ _HOW_IT_IS_WATCHED = {"min_new_rows", "as_of", "validation"}
 
 
 def training_digest(training: Training) -> str:
-    """Digest of the training intent: estimator or the team's own image and command, and the meaning of the data.
+    """Digest of the training intent: estimator and search, or the team's own image and command, and the meaning of the data.
 
     Default values, our images, resources, gates and schedules are not in it, so that neither an upgrade of the
     operator nor a looser gate retrains anyone (SEMANTICS §2). Validation is a gate for rows.

@@ -10,7 +10,7 @@ from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Column, Manifest
 from stationkeeper.workloads.training import schema
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid
-from stationkeeper.workloads.training.overlap import known_through
+from stationkeeper.workloads.training.overlap import Judging
 from stationkeeper.workloads.training.segments import check_segments, segment_columns
 from stationkeeper.workloads.training.split import check_enough, gap_between, split, without
 from stationkeeper.workloads.training.windows import shortest_since
@@ -26,12 +26,12 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Divided:
-    """The rows, and up to when the champion may have learned some of them."""
+    """The rows, and how those that judge were kept apart."""
 
     train: pl.DataFrame
     between: pl.DataFrame
     holdout: pl.DataFrame
-    champion_through: datetime | None
+    judging: Judging
 
 
 def divide(
@@ -62,15 +62,18 @@ def divide(
     names, time = [feature.name for feature in features], [data.timestamp] if data.timestamp else []
     theirs = [column.name for column in champion.features] if champion else []
     judged = [name for name in dict.fromkeys([*names, *theirs, data.target, *time, *segments]) if name in source.columns]
-    through = known_through(champion, evaluation.holdout, frozen.digest if frozen else None) if champion else None
     if frozen is not None:
         holdout = _readable(frozen, features).select(judged)
         train = without(rows, holdout, [*names, data.target, *time])
         check_enough(train, holdout)
-        return Divided(train, train.clear(), holdout, through)
+        # Of what lies before a window, or beyond a limit, nothing is known.
+        apart = data.reach is None and data.max_rows is None and train.height == rows.height
+        return Divided(train, train.clear(), holdout, Judging(evaluation.holdout, frozen.digest, apart))
+    judging = Judging(evaluation.holdout)
+    through = judging.known_through(champion) if champion else None
     hashed, since = [*names, data.target], shortest_since(data, end)
     train, holdout = split(rows, data.timestamp, evaluation.holdout, config.split_key, hashed, through, since)
-    return Divided(train, gap_between(rows, data.timestamp, train, holdout), holdout.select(judged), through)
+    return Divided(train, gap_between(rows, data.timestamp, train, holdout), holdout.select(judged), judging)
 
 
 def _readable(frozen: Frozen, features: Sequence[Column]) -> pl.DataFrame:

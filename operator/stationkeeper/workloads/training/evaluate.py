@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -22,10 +23,14 @@ from stationkeeper.workloads.training.bench import Bench, compare, measure, poin
 from stationkeeper.workloads.training.gates import Decision, decide, judge, judge_anchor, refused
 from stationkeeper.workloads.training.handover import Prepared, Schema
 from stationkeeper.workloads.training.metrics import Answers, judged
-from stationkeeper.workloads.training.overlap import known_through, shares_split
+from stationkeeper.workloads.training.overlap import Judging
 from stationkeeper.workloads.training.segments import judge_segments
 
 log = logging.getLogger(__name__)
+
+_UNTOLD: Final = (
+    "the champion learned other features, or was judged by another holdout: its training rows cannot be told from these"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def evaluate(config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.
     whole = _bench(config, meaning, holdout, known, answers, None)
     fresh = known & _fresh(holdout, meaning, prepared.champion_through, "champion")
     if champion is not None and not prepared.champion_shares_split:
-        champion, incomparable = None, "the champion learned other features, so its training rows cannot be told from the holdout"
+        champion, incomparable = None, _UNTOLD
     paired = _bench(config, meaning, holdout, fresh, answers, champion) if champion is not None else None
     kept = holdout.filter(pl.Series(fresh))
     results = [
@@ -117,9 +122,9 @@ def _anchored(
         anchor, why = None, "its files have been deleted"
     paired = None
     if anchor is not None:
-        through = known_through(anchor.manifest, rule, prepared.frozen)
-        if meaning.timestamp or shares_split(anchor.manifest, prepared.frozen, [column.name for column in meaning.features]):
-            rows = known & _fresh(holdout, meaning, through, "anchor")
+        judging = Judging(rule, prepared.frozen, prepared.frozen_apart)
+        if meaning.timestamp or judging.shares_split(anchor.manifest, [column.name for column in meaning.features]):
+            rows = known & _fresh(holdout, meaning, judging.known_through(anchor.manifest), "anchor")
             paired = _bench(config, meaning, holdout, rows, answers, anchor)
         else:
             why = "its training rows cannot be told from the holdout"

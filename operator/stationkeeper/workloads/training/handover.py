@@ -45,7 +45,8 @@ class Prepared(Tolerant):
     # Rows of the holdout up to this time were seen by the champion and judge nothing between the two.
     champion_through: Time | None = None
     champion_shares_split: bool = True  # without time: whether the hash kept the same rows from the champion
-    frozen: Digest | None = None  # the holdout is of its own, and was never in the window
+    frozen: Digest | None = None  # the holdout is of its own: the list of its objects
+    frozen_apart: bool = False  # none of its rows was ever in the data
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from stationkeeper.workloads.training.frozen import frozen_holdout
 from stationkeeper.workloads.training.handover import TARGET, Paths, Prepared, Schema
 from stationkeeper.workloads.training.inputs import Inputs, Opened, fetch, freeze
 from stationkeeper.workloads.training.metrics import check_metrics
-from stationkeeper.workloads.training.overlap import shares_split
 from stationkeeper.workloads.training.poison import check_labels
 from stationkeeper.workloads.training.reading import OBJECT, InputFile
 from stationkeeper.workloads.training.sample import Limit
@@ -207,7 +206,7 @@ def _write(
     names = [feature.name for feature in features]
     time = [data.timestamp] if data.timestamp else []
     divided = divide(rows, config, champion, features, end, frozen)
-    train, holdout, digest = divided.train, divided.holdout, frozen.digest if frozen else None
+    train, holdout, judging = divided.train, divided.holdout, divided.judging
     if data.timestamp and frozen is None:  # a hash, and a holdout of its own, keep equal rows on one side
         train, copies = without_copies(train, holdout, names, data.target)
         record = record.model_copy(update={"copies": copies})
@@ -225,9 +224,10 @@ def _write(
         holdout_rows=holdout.height,
         holdout_start=first,
         holdout_end=last,
-        champion_through=divided.champion_through,
-        champion_shares_split=bool(data.timestamp) or champion is None or shares_split(champion, digest, names),
-        frozen=digest,
+        champion_through=judging.known_through(champion) if champion else None,
+        champion_shares_split=bool(data.timestamp) or champion is None or judging.shares_split(champion, names),
+        frozen=judging.frozen,
+        frozen_apart=judging.apart,
     )
     train.select([*names, data.target, *time]).write_parquet(paths.train)
     if config.training.own:
