@@ -11,6 +11,7 @@ from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.api.training import Holdout
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.errors import StoreUnavailable
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.jobs import train as job
 from stationkeeper.workloads.training.split import gap_between, split, without
@@ -135,6 +136,22 @@ def test_the_list_is_frozen_under_the_attempt(tmp_path: Path, change: str) -> No
     summary = world.train()
     assert (summary.outcome, summary.reason) == (TrainingOutcome.INVALID_DATA, "InputChanged")
     assert summary.message.startswith("evaluation.holdout.uri: ")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_pod_that_dies_while_it_freezes_the_list_is_made_good_by_the_next(tmp_path: Path, when: str) -> None:
+    world = World(tmp_path, pod.rows(60, first=20), pod.rows(20, seed=5))
+
+    def die(operation: str, key: str) -> None:
+        if operation == "create" and key == keys.frozen_holdout("e1", 1):
+            raise StoreUnavailable("the network is gone")
+
+    setattr(world.artifacts, when, die)
+    with pytest.raises(StoreUnavailable):
+        world.train()
+    assert keys.outcome("e1", 1) not in world.artifacts.objects
+    setattr(world.artifacts, when, lambda _operation, _key: None)
+    assert world.train().outcome is TrainingOutcome.PUBLISHED
 
 
 FROZEN = pod.rows(20, seed=5)
