@@ -36,19 +36,18 @@ def evaluate_and_publish(config: TrainConfig, store: Store, paths: Paths) -> Tra
     """
     prepared = Prepared.model_validate_json(paths.prepared.read_bytes())
     holdout = pl.read_parquet(paths.holdout)
-    chosen, judges, candidates = _choose(config, prepared, holdout, _contenders(paths, prepared.rows_schema, holdout))
+    chosen, judges, candidates = _choose(config, prepared, holdout, _contenders(config, paths, prepared.rows_schema, holdout))
     judging = holdout.filter(pl.Series(judges))
-    verdict = evaluate(config, store, _judged_by(prepared, judging), judging, at(chosen.answers, judges))
-    verdict = replace(verdict, candidates=candidates)
+    prepared = _judged_by(prepared, judging)
+    verdict = replace(evaluate(config, store, prepared, judging, at(chosen.answers, judges)), candidates=candidates)
     if not verdict.decision.accepted:
-        outcomes.keep_evaluation(store, config, verdict.record(config, prepared))
-        return outcomes.settle(store, config, summaries.refused(config, prepared, verdict))
+        return _refused(config, store, prepared, verdict)
     importance = permutation_importance(config, prepared.rows_schema, chosen.challenger, holdout)
-    shipment = _refit(config, _judged_by(prepared, judging), chosen, paths, holdout, verdict)
+    shipment = _refit(config, prepared, chosen, paths, holdout, verdict)
     packed = contents(shipment)
     verdict = verdict.within(judge_budget(config.training.evaluation.budget, packed.predictor, packed.size, holdout))
     if not verdict.decision.accepted:
-        return outcomes.settle(store, config, summaries.refused(config, prepared, verdict))
+        return _refused(config, store, prepared, verdict)
     shipment = replace(shipment, record=shipment.record.model_copy(update={"gates": verdict.gates}))
     manifest = describe(shipment, packed.form, importance)
     manifest = manifest.model_copy(update={"files": {name: put_blob(store, content) for name, content in packed.files.items()}})
@@ -58,14 +57,19 @@ def evaluate_and_publish(config: TrainConfig, store: Store, paths: Paths) -> Tra
     return outcomes.settle(store, config, summaries.published(config, store, manifest, digest))
 
 
-def _contenders(paths: Paths, meaning: Schema, holdout: pl.DataFrame) -> list[Contender]:
+def _refused(config: TrainConfig, store: Store, prepared: Prepared, verdict: Verdict) -> TrainingSummary:
+    outcomes.keep_evaluation(store, config, verdict.record(config, prepared))
+    return outcomes.settle(store, config, summaries.refused(config, prepared, verdict))
+
+
+def _contenders(config: TrainConfig, paths: Paths, meaning: Schema, holdout: pl.DataFrame) -> list[Contender]:
     """Every challenger that was trained, and what it says."""
     field = []
     for place, stretch in enumerate(meaning.stretches or [None]):
         challenger = handed_over(paths, meaning, place)
-        found = paths.found_on(place)
-        record = SearchRecord.model_validate_json(found.read_bytes()) if found.is_file() else None
-        field.append(Contender(challenger, answers_of(challenger, meaning, holdout), stretch, record))
+        # Only our own container searches: what a team's leaves under that name is not looked at.
+        found = SearchRecord.model_validate_json(paths.found_on(place).read_bytes()) if config.training.search else None
+        field.append(Contender(challenger, answers_of(challenger, meaning, holdout), stretch, found))
     return field
 
 

@@ -78,7 +78,8 @@ def _by_time(
     cut = _cut(times, rule)
     if champion_through is not None:
         new = int((times > champion_through).sum())
-        cut = max(cut, len(times) - max(new // 2, _JUDGES))
+        # Of several challengers one half of the holdout chooses, and the other must still judge.
+        cut = max(cut, len(times) - max(new // 2, _JUDGES if since is None else 2 * _JUDGES))
     moment = times[cut]
     assert isinstance(moment, datetime)
     return frame.filter(time < moment - (parse_duration(rule.gap) if rule.gap else timedelta())), frame.filter(time >= moment)

@@ -141,6 +141,15 @@ def test_it_gets_rows_as_they_are_and_as_a_model_gets_them_and_no_holdout(tmp_pa
     served(*run(tmp_path, team))
 
 
+def test_what_it_says_it_searched_is_not_looked_at(tmp_path: Path) -> None:
+    def team(paths: Paths) -> None:
+        leaves_onnx(paths)
+        paths.found_on(0).symlink_to(paths.holdout)
+
+    manifest, _ = served(*run(tmp_path, team))
+    assert manifest.search is None
+
+
 def nothing(paths: Paths) -> None:
     pass
 

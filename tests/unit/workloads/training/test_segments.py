@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from stationkeeper.api.manifest import GateResult, Task
+from stationkeeper.api.manifest import EvaluationRecord, GateResult, Task
 from stationkeeper.api.status import Cause, TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.api.training import Budget, Gate
@@ -221,6 +221,8 @@ def test_a_model_beyond_its_budget_is_judged_and_not_published(tmp_path: Path) -
     assert (summary.outcome, summary.reason) == (TrainingOutcome.REFUSED, "GateRefused")
     assert "more than 1Ki" in summary.message
     assert summary.metrics, "what it scored is told nevertheless"
+    kept = EvaluationRecord.model_validate_json(store.objects[keys.evaluation("e1", 1)])
+    assert [(gate.metric, gate.verdict) for gate in kept.gates[-2:]] == [("size", "Refused"), ("latency", "Passed")]
     assert not [key for key in store.objects if key.startswith(("blobs/", "manifests/"))]
 
 

@@ -54,6 +54,14 @@ def test_the_holdout_is_the_newest_part_of_the_shortest_window() -> None:
     assert train["t"].max() < holdout["t"].min()  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("since", "held"), [(None, 200), (0, 400), (1999, 200)])
+def test_what_the_champion_knows_leaves_twice_as_many_rows_where_half_of_them_choose(since: int | None, held: int) -> None:
+    frame = daily(3000, 0.0)
+    start = None if since is None else frame["t"][since]
+    through = frame["t"][2950]
+    assert split(frame, "t", Holdout(fraction=0.2), "uid", ["x"], through, start)[1].height == held
+
+
 @pytest.mark.parametrize(
     ("days", "y", "classes", "windows", "expected"),
     [
