@@ -121,6 +121,7 @@ class Candidate(Tolerant):
     window: str
     rows: Annotated[int, Field(ge=0)]  # that it learned from
     score: float | None = None  # of the first gate's metric; None where these rows could not choose
+    gain: Score | None = None  # over the one that knows the longest window, paired; a shorter one is chosen when it surely gains
     params: dict[str, JsonValue] = {}  # that were found for it, where they were searched
     chosen: bool = False
 

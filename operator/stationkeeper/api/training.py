@@ -232,7 +232,8 @@ class Data(ApiModel):
         Field(
             min_length=2,
             max_length=4,
-            description="Instead of window, several: a challenger is trained on each, and one is chosen on rows that none of them knows.",
+            description="Instead of window, several: a challenger is trained on each. The longest wins unless a shorter one is surely "
+            "better on rows that none of them knows.",
         ),
     ] = None
     as_of: Annotated[

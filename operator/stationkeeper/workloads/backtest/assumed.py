@@ -58,7 +58,7 @@ class AssumedTrainer:
         try:
             check_new_rows(rows.filter(pl.col(champion.manifest.target).is_not_null()), config, champion.manifest)
             training = config.training
-            since = shortest_since(training.data, config.as_of)
+            since = shortest_since(rows, training.data, config.as_of)
             _, newest = split(rows, time, training.evaluation.holdout, "", [], champion.manifest.data.through, since)
         except AttemptEnded as ending:
             return outcomes.ended(config, ending)

@@ -71,7 +71,7 @@ def divide(
         return Divided(train, train.clear(), holdout, Judging(evaluation.holdout, frozen.digest, apart))
     judging = Judging(evaluation.holdout)
     through = judging.known_through(champion) if champion else None
-    hashed, since = [*names, data.target], shortest_since(data, end)
+    hashed, since = [*names, data.target], shortest_since(rows, data, end)
     train, holdout = split(rows, data.timestamp, evaluation.holdout, config.split_key, hashed, through, since)
     return Divided(train, gap_between(rows, data.timestamp, train, holdout), holdout.select(judged), judging)
 

@@ -25,6 +25,7 @@ from stationkeeper.workloads.training.handover import Prepared, Schema
 from stationkeeper.workloads.training.metrics import Answers, judged
 from stationkeeper.workloads.training.overlap import Judging
 from stationkeeper.workloads.training.segments import judge_segments
+from stationkeeper.workloads.training.windows import Choosing
 
 log = logging.getLogger(__name__)
 
@@ -131,15 +132,23 @@ def _anchored(
     return judge_anchor(config.training.evaluation.gates, paired, config.anchor.number, why)
 
 
-def choosing_score(meaning: Schema, rows: pl.DataFrame, answers: Predictions, metric: str) -> float | None:
-    """The score by which one of several challengers is chosen; None where the rows are too few.
+def choosing(config: TrainConfig, meaning: Schema, rows: pl.DataFrame, field: Sequence[Predictions]) -> list[Choosing]:
+    """What the rows that choose say of each of several challengers, the last one being that of the longest window.
 
     Raises:
         AttemptEnded: InvalidData, when the metric does not fit.
     """
-    known = known_rows(rows, meaning)
-    said = answers_for(meaning, meaning.classes, at(answers, known), rows.filter(pl.Series(known)))
-    return point(said, metric) if Bench(meaning.task, said, None, None, 0).enough() else None
+    known, metric = known_rows(rows, meaning), config.training.evaluation.gates[0].metric
+    kept = rows.filter(pl.Series(known))
+    said = [answers_for(meaning, meaning.classes, at(answers, known), kept) for answers in field]
+    times = _microseconds(kept, meaning)
+    blocks = bootstrap.time_blocks(times) if times is not None else None
+    seed = estimators.seed_of(config.model.uid, config.episode, config.attempt)
+    benches = [Bench(meaning.task, said[-1], ours, blocks, seed) for ours in said]
+    if not benches[-1].enough():
+        return [Choosing()] * len(field)
+    gained = [compare(bench, metric) for bench in benches[:-1]]  # of the longest: what it is behind is what the other gains
+    return [*(Choosing(found.champion.value, found.drop) for found in gained), Choosing(point(said[-1], metric))]
 
 
 def _verdict(

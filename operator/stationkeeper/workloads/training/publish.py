@@ -17,7 +17,7 @@ from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import outcomes, reading, sample, summaries
 from stationkeeper.workloads.training.budget import judge_budget
 from stationkeeper.workloads.training.challenger import Challenger, answers_of, handed_over
-from stationkeeper.workloads.training.evaluate import Verdict, at, choosing_score, evaluate
+from stationkeeper.workloads.training.evaluate import Verdict, at, choosing, evaluate
 from stationkeeper.workloads.training.fit import fit
 from stationkeeper.workloads.training.handover import Paths, Prepared, Schema
 from stationkeeper.workloads.training.importance import permutation_importance
@@ -81,8 +81,8 @@ def _choose(
     if len(field) == 1 or meaning.timestamp is None:
         return field[0], np.ones(holdout.height, dtype=bool), []
     older = older_half(holdout, meaning.timestamp)
-    metric, rows = config.training.evaluation.gates[0].metric, holdout.filter(pl.Series(older))
-    chosen, candidates = pick(field, [choosing_score(meaning, rows, at(each.answers, older), metric) for each in field])
+    said = choosing(config, meaning, holdout.filter(pl.Series(older)), [at(each.answers, older) for each in field])
+    chosen, candidates = pick(field, said)
     return chosen, ~older, candidates
 
 

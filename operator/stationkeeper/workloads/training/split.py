@@ -17,6 +17,7 @@ from stationkeeper.workloads.training.ending import invalid
 MIN_TRAIN: Final = 50
 MIN_HOLDOUT: Final = 30
 _JUDGES: Final = 200  # rows of a holdout that are not given up for the challenger's sake
+_LARGEST: Final = 0.5  # share of a holdout, also where half of it chooses
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -41,7 +42,7 @@ def split(
             after it: a challenger that learned none of them would be judged as if it knew less than the champion, and
             the gate would refuse what the refit is about to cure.
         since: start of the shortest window, where challengers are trained on several: the holdout is the newest part of that
-            one, so that it judges all of them.
+            one, so that it judges all of them, and twice as large, for half of it only chooses.
 
     Raises:
         AttemptEnded: InvalidData with TooFewRows.
@@ -75,7 +76,7 @@ def _by_time(
     times = (frame if since is None else frame.filter(time > since))[timestamp].sort()
     if times.is_empty():
         return frame, frame.clear()
-    cut = _cut(times, rule)
+    cut = _cut(times, rule, 1 if since is None else 2)
     if champion_through is not None:
         new = int((times > champion_through).sum())
         # Of several challengers one half of the holdout chooses, and the other must still judge.
@@ -85,13 +86,13 @@ def _by_time(
     return frame.filter(time < moment - (parse_duration(rule.gap) if rule.gap else timedelta())), frame.filter(time >= moment)
 
 
-def _cut(times: pl.Series, rule: Holdout) -> int:
-    """The place of the first row that judges among the sorted times."""
+def _cut(times: pl.Series, rule: Holdout, halves: int) -> int:
+    """The place of the first row that judges, or with two halves chooses, among the sorted times."""
     if rule.period is None:
-        return min(ceil(len(times) * (1 - rule.fraction)), len(times) - 1)
+        return min(ceil(len(times) * (1 - min(halves * rule.fraction, _LARGEST))), len(times) - 1)
     newest = times[-1]
     assert isinstance(newest, datetime)
-    return int((times <= newest - parse_duration(rule.period)).sum())
+    return int((times <= newest - halves * parse_duration(rule.period)).sum())
 
 
 def gap_between(frame: pl.DataFrame, timestamp: str | None, train: pl.DataFrame, holdout: pl.DataFrame) -> pl.DataFrame:

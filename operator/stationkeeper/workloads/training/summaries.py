@@ -57,7 +57,9 @@ def _chosen(words: str, candidates: Sequence[Candidate]) -> str:
         return ""
     won = next(candidate for candidate in candidates if candidate.chosen)
     scores = ", ".join(f"{c.window} {'-' if c.score is None else format(c.score, '.4f')}" for c in candidates)
-    return f"{words} {won.window} (chosen on the older half of the holdout: {scores})"
+    ahead = any(won.score is not None and c.score is not None and c.score > won.score for c in candidates)
+    why = "; no shorter one is surely better" if ahead else ""
+    return f"{words} {won.window} (chosen on the older half of the holdout: {scores}{why})"
 
 
 def _resolves(gates: Sequence[GateResult]) -> float | None:

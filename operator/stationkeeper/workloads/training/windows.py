@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stationkeeper.api.manifest import Candidate, SearchRecord, Task
+from stationkeeper.api.manifest import Candidate, Score, SearchRecord, Task
 from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.training.challenger import Challenger
@@ -22,9 +22,14 @@ from stationkeeper.workloads.training.split import MIN_TRAIN
 log = logging.getLogger(__name__)
 
 
-def shortest_since(data: Data, end: datetime | None) -> datetime | None:
-    """Where the shortest of several windows begins; None where there are not several."""
-    return end - data.lengths[0][1] if data.windows and end else None
+def shortest_since(rows: pl.DataFrame, data: Data, end: datetime | None) -> datetime | None:
+    """Where the shortest of several windows begins; None where there are not several, or all hold the same rows."""
+    if data.windows is None or data.timestamp is None or end is None or rows.is_empty():
+        return None
+    since = end - data.lengths[0][1]
+    oldest = rows[data.timestamp].min()
+    assert isinstance(oldest, datetime)
+    return since if oldest <= since else None
 
 
 def stretches(train: pl.DataFrame, data: Data, end: datetime | None, meaning: Schema) -> list[Stretch]:
@@ -72,6 +77,14 @@ class Contender:
     found: SearchRecord | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """What the rows that choose say of one contender."""
+
+    score: float | None = None
+    gain: Score | None = None  # over the one of the longest window; None for that one, and where the rows are too few
+
+
 def older_half(holdout: pl.DataFrame, timestamp: str) -> NDArray[np.bool_]:
     """The rows that choose; rows of one moment stay together."""
     times = holdout[timestamp]
@@ -79,24 +92,26 @@ def older_half(holdout: pl.DataFrame, timestamp: str) -> NDArray[np.bool_]:
     return older
 
 
-def pick(field: Sequence[Contender], scores: Sequence[float | None]) -> tuple[Contender, list[Candidate]]:
-    """The best by its score on the rows that choose, and the record of all.
+def pick(field: Sequence[Contender], choosing: Sequence[Choosing]) -> tuple[Contender, list[Candidate]]:
+    """The challenger that goes on, and the record of all.
 
-    What is equally good, or cannot be told apart for want of rows, is decided for the longest window: more was learned from.
+    The longest window, from which most was learned, unless a shorter one is surely better: a stretch of days that one window
+    happens to suit comes often, and is over when the model serves. Of several that are, the best.
     """
-    ranked = [-np.inf if score is None else score for score in scores]
-    best = max(range(len(field)), key=lambda place: (ranked[place], place))
-    return field[best], [_record(each, scores[place], chosen=place == best) for place, each in enumerate(field)]
+    sure = [place for place, found in enumerate(choosing) if found.gain and found.gain.low is not None and found.gain.low > 0]
+    best = max(sure, key=lambda place: choosing[place].score or 0.0) if sure else len(field) - 1
+    return field[best], [_record(each, choosing[place], chosen=place == best) for place, each in enumerate(field)]
 
 
-def _record(contender: Contender, score: float | None, *, chosen: bool) -> Candidate:
+def _record(contender: Contender, choosing: Choosing, *, chosen: bool) -> Candidate:
     assert contender.stretch is not None
-    said = "cannot be told" if score is None else f"{score:.4f}"
+    said = "cannot be told" if choosing.score is None else f"{choosing.score:.4f}"
     log.info("the last %s: %s%s", contender.stretch.window, said, ", chosen" if chosen else "")
     return Candidate(
         window=contender.stretch.window,
         rows=contender.stretch.rows,
-        score=score,
+        score=choosing.score,
+        gain=choosing.gain,
         params=contender.found.params if contender.found else {},
         chosen=chosen,
     )

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stationkeeper.api.jobs import TrainConfig
-from stationkeeper.api.manifest import Column, ColumnKind, Task
+from stationkeeper.api.manifest import Column, ColumnKind, Score, Task
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.training import Data, Holdout
 from stationkeeper.workloads.artifacts.manifests import load_manifest
@@ -18,7 +18,7 @@ from stationkeeper.workloads.jobs import train as job
 from stationkeeper.workloads.training.challenger import Challenger
 from stationkeeper.workloads.training.handover import Prepared, Schema, Stretch
 from stationkeeper.workloads.training.split import split
-from stationkeeper.workloads.training.windows import Contender, older_half, pick, stretches
+from stationkeeper.workloads.training.windows import Choosing, Contender, older_half, pick, shortest_since, stretches
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.training import pod
 
@@ -50,11 +50,11 @@ def test_windows_are_read_shortest_first_whatever_their_units() -> None:
 def test_the_holdout_is_the_newest_part_of_the_shortest_window() -> None:
     frame = daily(1000, 0.0)
     train, holdout = split(frame, "t", Holdout(fraction=0.2), "uid", ["x"], since=frame["t"][799])
-    assert (train.height, holdout.height) == (960, 40)
+    assert (train.height, holdout.height) == (920, 80)
     assert train["t"].max() < holdout["t"].min()  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("since", "held"), [(None, 200), (0, 400), (1999, 200)])
+@pytest.mark.parametrize(("since", "held"), [(None, 200), (0, 400), (1999, 400)])
 def test_what_the_champion_knows_leaves_twice_as_many_rows_where_half_of_them_choose(since: int | None, held: int) -> None:
     frame = daily(3000, 0.0)
     start = None if since is None else frame["t"][since]
@@ -82,26 +82,27 @@ def test_who_is_trained(
 
 
 @pytest.mark.parametrize(
-    ("scores", "chosen"),
+    ("found", "chosen"),
     [
-        ([-0.5, -0.6], "60d"),
-        ([-0.6, -0.5], "365d"),
-        ([-0.5, -0.5], "365d"),  # the one that learned more
-        ([None, None], "365d"),
-        ([None, -9.0], "365d"),
+        ([(-0.5, 0.02), (-0.55, -0.01), (-0.6, None)], "30d"),  # surely better than the longest
+        ([(-0.5, -0.001), (-0.4, -0.001), (-0.6, None)], "365d"),  # better, and not surely
+        ([(-0.5, 0.02), (-0.4, 0.03), (-0.6, None)], "60d"),  # both surely better: the better one
+        ([(-0.6, -0.2), (-0.7, -0.3), (-0.5, None)], "365d"),
+        ([(None, None)] * 3, "365d"),
     ],
 )
-def test_the_best_is_picked(scores: list[float | None], chosen: str) -> None:
+def test_a_shorter_window_is_chosen_when_it_is_surely_better(found: list[tuple[float | None, float | None]], chosen: str) -> None:
     challenger = Challenger.of(None, meaning())  # type: ignore[arg-type]
     field = [
         Contender(challenger, Predictions(), Stretch(window=window, start=T0, rows=rows))
-        for window, rows in (("60d", 60), ("365d", 365))
+        for window, rows in (("30d", 30), ("60d", 60), ("365d", 365))
     ]
-    best, candidates = pick(field, scores)
+    said = [Choosing(score, Score(value=0.1, low=low, high=0.2) if low is not None else None) for score, low in found]
+    best, candidates = pick(field, said)
     assert best.stretch is not None
     assert best.stretch.window == chosen
     assert [c.window for c in candidates if c.chosen] == [chosen]
-    assert [c.score for c in candidates] == scores
+    assert [(c.score, c.gain.low if c.gain else None) for c in candidates] == found
 
 
 def test_rows_of_one_moment_choose_or_judge_together() -> None:
@@ -122,7 +123,7 @@ def test_after_a_change_the_short_window_wins_and_the_refit_learns_it_alone(tmp_
     judged = manifest.evaluation
     assert [(c.window, c.chosen) for c in judged.candidates] == [("30d", True), ("120d", False)]
     assert judged.candidates[0].score > 0.7 > 0.4 > judged.candidates[1].score  # type: ignore[operator]
-    assert (judged.holdout_rows, judged.holdout_start) == (180, pod.START + timedelta(days=117))  # the newer half of six days
+    assert (judged.holdout_rows, judged.holdout_start) == (360, pod.START + timedelta(days=114))  # the newer half of twelve days
     assert judged.holdout_end == pod.START + timedelta(days=119, minutes=59)
     assert (manifest.data.window, manifest.data.rows, judged.refit) == ("30d", 30 * 60, "WholeWindow")
     assert manifest.data.start == pod.START + timedelta(days=90)
@@ -140,15 +141,39 @@ def test_in_a_quiet_world_more_rows_win(tmp_path: Path) -> None:
     assert manifest.data.rows == 12_000
 
 
+def test_a_lead_that_may_be_chance_is_not_followed_and_that_is_said(tmp_path: Path) -> None:
+    """Of challengers that are about as good one is always ahead."""
+    leads = set()
+    for seed in range(3):
+        store = MemoryStore()
+        summary = pod.train(tmp_path / str(seed), pod.rows(100, 40, seed=seed), store, **windows("60d", "100d"))
+        short, long = load_manifest(store, summary.digest or "").evaluation.candidates
+        assert short.gain is not None
+        assert long.gain is None
+        assert short.gain.value == pytest.approx((short.score or 0) - (long.score or 0))
+        assert (short.chosen, long.chosen) == ((short.gain.low or 0) > 0, (short.gain.low or 0) <= 0)
+        ahead = long.chosen and short.gain.value > 0
+        assert ("; no shorter one is surely better)" in summary.message) is ahead
+        leads.add(ahead)
+    assert True in leads, "one of the three is such a case"
+
+
+@pytest.mark.parametrize(("days", "expected"), [(400, True), (101, True), (100, False), (50, False)])
+def test_windows_that_all_hold_the_same_rows_are_one(days: int, expected: bool) -> None:
+    frame = daily(days, 0.0)
+    end = frame["t"][-1]
+    assert shortest_since(frame, data("100d", "365d"), end) == (end - 100 * DAY if expected else None)
+
+
 def test_no_challenger_sees_a_row_that_chooses_or_judges(tmp_path: Path) -> None:
     run = pod.Pod(tmp_path, MemoryStore(), MemoryStore({"a.parquet": pod.parquet(pod.rows(100))}, "s3://lake/rows"))
     job.step_prepare(pod.config(**windows("30d", "100d")), run.paths, run.open)
     train, holdout = pl.read_parquet(run.paths.train), pl.read_parquet(run.paths.holdout)
     known = Schema.model_validate_json(run.paths.schema.read_bytes())
-    assert (train.height, holdout.height) == (1880, 120)
+    assert (train.height, holdout.height) == (1760, 240)
     assert train["at"].max() < holdout["at"].min()  # type: ignore[operator]
-    assert [(s.window, s.rows) for s in known.stretches] == [("30d", 480), ("100d", 1880)]
-    assert Prepared.model_validate_json(run.paths.prepared.read_bytes()).holdout_rows == 120
+    assert [(s.window, s.rows) for s in known.stretches] == [("30d", 360), ("100d", 1760)]
+    assert Prepared.model_validate_json(run.paths.prepared.read_bytes()).holdout_rows == 240
 
 
 def test_the_choice_is_judged_by_rows_that_did_not_choose(tmp_path: Path) -> None:
