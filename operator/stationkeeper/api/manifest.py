@@ -111,6 +111,7 @@ class DataRecord(Tolerant):
     beyond: Annotated[int, Field(ge=0)] = 0  # labelled rows beyond `maxRows`
     duplicates: Annotated[int, Field(ge=0)] = 0  # rows that repeat another in every column
     conflicting: Annotated[int, Field(ge=0)] = 0  # rows of which another has the same features and another class
+    broken: Annotated[int, Field(ge=0)] = 0  # rows left out with the days in which a column was broken
     copies: Annotated[int, Field(ge=0)] = 0  # training rows left out because the holdout has the same row
     notes: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=16)] = []  # what was left out, and what is odd
 

@@ -28,13 +28,13 @@ from stationkeeper.workloads.artifacts.runtime import Predictions, load_model
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.drift import units
 from stationkeeper.workloads.drift.bins import NumericReference, column_reference
+from stationkeeper.workloads.training.blocks import MIN_ROWS, by_days
 from stationkeeper.workloads.training.ending import invalid
 from stationkeeper.workloads.training.reading import OBJECT, InputFile
 
 log = logging.getLogger(__name__)
 
 MIN_BLOCKS: Final = 10  # fewer do not show what is usual
-MIN_ROWS: Final = 200  # of a block; days with fewer are looked at together with the next
 MAX_BLOCKS: Final = 400
 MAX_SHARE: Final = 0.1  # of the blocks: more are the world
 _LOOKED_AT: Final = 2_000  # rows of a block that the champion is asked for
@@ -140,27 +140,10 @@ def _score(said: Predictions, champion: Manifest) -> pl.Series:
 
 
 def _days(rows: pl.DataFrame, data: Data) -> list[Block]:
-    """Whole days in their order; those with few rows together with the next."""
     if data.timestamp is None:
         return []
-    dated = rows.with_columns(pl.col(data.timestamp).dt.date().alias("_day"))
-    counts = dated.group_by("_day").len("rows").sort("_day")
-    least = max(MIN_ROWS, rows.height // MAX_BLOCKS)
-    starts, held = [], 0
-    for day, height in counts.iter_rows():
-        if held == 0:
-            starts.append(day)
-        held = 0 if held + height >= least else held + height
-    if held and len(starts) > 1:
-        starts.pop()  # the last few belong to the block before
-    number = pl.Series(starts).sort()
-    at = pl.Series("_block", number.search_sorted(dated["_day"], side="right") - 1)
-    blocks = []
-    for part in dated.with_columns(at).partition_by("_block", maintain_order=True):
-        first, last = (str(day) for day in (part["_day"].min(), part["_day"].max()))
-        name = f"of {first}" if first == last else f"from {first} to {last}"
-        blocks.append(Block(name, part, sorted(part[OBJECT].unique().to_list())))
-    return blocks
+    stretches = by_days(rows, data.timestamp, MAX_BLOCKS)
+    return [Block(f"of {s.name}", s.rows, sorted(s.rows[OBJECT].unique().to_list())) for s in stretches]
 
 
 def _objects(rows: pl.DataFrame, files: Sequence[InputFile]) -> list[Block]:

@@ -73,10 +73,12 @@ def prepare(config: TrainConfig, artifacts: Store, opened: Opened, paths: Paths,
         )
     check_new_rows(rows, config, champion)
     repeated = check_duplicates(rows, data, classifier=classifier)
-    notes = check_columns(rows, data, champion, artifacts)
-    notes += check_labels(rows, data, champion, artifacts, files, classifier=classifier)
+    labelled = rows.height
+    sound = check_columns(rows, data, champion, artifacts)
+    rows = sound.rows
+    notes = sound.notes + check_labels(rows, data, champion, artifacts, files, classifier=classifier)
     kind = schema.class_label(frame[data.target].dtype)
-    unlabelled = limit.unlabelled + frame.height - rows.height
+    unlabelled = limit.unlabelled + frame.height - labelled
     lacking = [f"{unlabelled} rows have no value of {data.target!r} and are left out"] if unlabelled else []
     found = DataRecord(
         uri=data.uri,
@@ -88,6 +90,7 @@ def prepare(config: TrainConfig, artifacts: Store, opened: Opened, paths: Paths,
         beyond=limit.beyond,
         duplicates=repeated.duplicates,
         conflicting=repeated.conflicting,
+        broken=sound.left_out,
         notes=_notes([*lacking, *limit.notes, *(fed.notes if fed else ()), *repeated.notes, *notes]),
     )
     frozen = frozen_holdout(config, artifacts, opened, paths, champion, classifier=classifier)
