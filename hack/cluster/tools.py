@@ -38,6 +38,7 @@ MODULES = (
     Module("versitygw", ("versitygw",)),
     Module("coredns", ("coredns",)),
     Module("helm", ("helm",)),
+    Module("traefik", ("traefik",)),  # a controller of the Gateway API, for the tests of weights
 )
 
 

@@ -11,7 +11,7 @@ from hack.cluster import existing, paths
 from hack.cluster.paths import REPOSITORY
 from hack.demo.kube import Kube
 
-CLUSTER = "stationkeeper-e2e"
+CLUSTER = os.environ.get("E2E_CLUSTER", "stationkeeper-e2e")  # another name: beside a run that is under way
 
 
 def _run(module: str, *arguments: str) -> None:
