@@ -1,5 +1,6 @@
 """What a person names on the command line: rows (Parquet, CSV, NDJSON) or a stored profile, here or in S3."""
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class _File:
     """One file, here or in a store."""
 
     name: str
-    at: Path | str  # a path, or a key of the store
+    at: str  # a path, or a key of the store
     store: Store | None = None
 
     def local(self, scratch: Path) -> Path:
@@ -47,12 +48,15 @@ class _File:
             return Path(self.at)
         path = scratch / f"{len(list(scratch.iterdir())):06}-{self.name.rpartition('/')[2]}"
         with reading(self.name):
-            self.store.download(str(self.at), path)
+            self.store.download(self.at, path)
         return path
 
     def content(self) -> bytes:
         """All bytes."""
-        return Path(self.at).read_bytes() if self.store is None else self.store.get(str(self.at))
+        if self.store is not None:
+            return self.store.get(self.at)
+        with open(self.at, "rb", buffering=0) as file:
+            return file.read()
 
 
 def open_reference(address: str, server: Server, scratch: Path) -> Table | ReferenceProfile:
@@ -104,7 +108,8 @@ def load_reference(address: str, server: Server) -> pl.DataFrame | ReferenceProf
 def _contents(files: Sequence[_File]) -> Iterator[bytes]:
     for file in files:
         with reading(file.name):
-            yield file.content()
+            content = file.content()
+        yield content
 
 
 def _texts(reference: Table | ReferenceProfile) -> list[str]:
@@ -133,8 +138,11 @@ def _listable(name: str) -> bool:
 
 
 def _local(path: Path) -> list[_File]:
-    inside = sorted(p for p in path.iterdir() if p.is_file() and _listable(p.name)) if path.is_dir() else [path]
-    return [_File(str(path), path) for path in inside if path.exists()]
+    if not path.is_dir():
+        return [_File(str(path), str(path))] if path.exists() else []
+    with os.scandir(path) as inside:
+        names = sorted(entry.name for entry in inside if _listable(entry.name) and entry.is_file())
+    return [_File(at, at) for at in (os.path.join(path, name) for name in names)]
 
 
 def _remote(address: str, server: Server) -> list[_File]:

@@ -19,8 +19,8 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ VERSION: Final = 1
 SMALL: Final = 8 * 1024  # bytes
 _HEADER: Final = struct.Struct("<4sBBH32sII")
 _TRAILER: Final = 32
+_STORED: Final = 2 + 5 + 4  # bytes around a stored block in its zlib stream: header, length, checksum
 _MAX_NAMES: Final = 64 * 1024  # bytes
 _MAX_ROWS: Final = 2**53
 _WIDEST: Final = 8
@@ -56,11 +57,32 @@ def encode(reference_digest: str, vector: Ints, names: Mapping[str, int]) -> byt
     return data + hashlib.sha256(data).digest()
 
 
-def decode(data: bytes, reference_digest: str, size: int, max_names: int) -> tuple[Ints, dict[str, int]]:
-    """Unpack what `encode` packed: counts, and the rows of unknown columns.
+class Packed(NamedTuple):
+    """A profile whose bytes are whole, with its counts not unpacked yet."""
+
+    width: int  # bytes of a count
+    counts: bytes
+    names: dict[str, int]
+
+
+def unpack(packed: Sequence[Packed]) -> Ints:
+    """The counts of some profiles of one width, shape (profiles, counts).
 
     Raises:
-        MalformedArtifact: when the bytes are damaged, of another version or reference, or not `size` counts.
+        MalformedArtifact: when one is beyond any traffic.
+    """
+    width = packed[0].width
+    counts = np.frombuffer(b"".join(one.counts for one in packed), dtype=_UNSIGNED[width])
+    if width == _WIDEST and int(counts.max(initial=0)) > _MAX_ROWS:
+        raise malformed("a count is beyond any traffic")
+    return counts.reshape(len(packed), -1)
+
+
+def read(data: bytes, reference_digest: str, size: int, max_names: int) -> Packed:
+    """Make sure that bytes are what `encode` packed.
+
+    Raises:
+        MalformedArtifact: when they are damaged, of another version or reference, or not `size` counts.
     """
     if len(data) < _HEADER.size + _TRAILER or not data.startswith(MAGIC):
         raise malformed("it is too short or begins with other bytes")
@@ -74,11 +96,13 @@ def decode(data: bytes, reference_digest: str, size: int, max_names: int) -> tup
         raise malformed("it was counted in the bins of another revision")
     if width not in _UNSIGNED or count != size or text > _MAX_NAMES:
         raise malformed("its header does not fit the reference")
-    body = _unpack(whole[_HEADER.size : -_TRAILER], width * count + text)
-    return _counts(body, count, width), _names(body[width * count :], max_names)
+    body = _inflated(whole[_HEADER.size : -_TRAILER], width * count + text)
+    return Packed(width, body[: width * count], _names(body[width * count :], max_names))
 
 
-def _unpack(data: memoryview, size: int) -> bytes:
+def _inflated(data: memoryview, size: int) -> bytes:
+    if len(data) == _STORED + size and data[2] == 1 and data[3] | data[4] << 8 == size:
+        return bytes(data[7:-4])  # one block that is stored as it is; its bytes are vouched for already
     inflater = zlib.decompressobj()
     try:
         body = inflater.decompress(data, size + 1)  # a bomb stops here
@@ -87,13 +111,6 @@ def _unpack(data: memoryview, size: int) -> bytes:
     if len(body) != size or not inflater.eof or inflater.unused_data:
         raise malformed("it does not unpack to the size that it says")
     return body
-
-
-def _counts(body: bytes, count: int, width: int) -> Ints:
-    counts = np.frombuffer(body, dtype=_UNSIGNED[width], count=count)
-    if width == _WIDEST and int(counts.max(initial=0)) > _MAX_ROWS:
-        raise malformed("a count is beyond any traffic")
-    return counts.astype(np.int64)
 
 
 def _names(data: bytes, max_names: int) -> dict[str, int]:

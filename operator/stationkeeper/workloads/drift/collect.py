@@ -94,13 +94,26 @@ class Collector:
             yield from ((start, key) for start, key, _ in self._day(day) if start in window)
 
     def _merged(self, found: Sequence[str]) -> Profile:
-        total, damaged = self.empty(), []
-        for key in found:
-            try:
-                total = total.merge(self._empty.read(self._store.get(key, max_bytes=MAX_PROFILE_BYTES)))
-            except (MalformedArtifact, NotFound) as error:
-                log.warning("cannot use %s: %s", self._store.uri(key), error)
-                damaged.append(f"{self._store.uri(key)} ({error})")
+        damaged: list[str] = []
+        read: list[str] = []
+
+        def refused(key: str, error: Exception) -> None:
+            log.warning("cannot use %s: %s", self._store.uri(key), error)
+            damaged.append(f"{self._store.uri(key)} ({error})")
+
+        def contents() -> Iterator[bytes]:
+            for key in found:
+                try:
+                    data = self._store.get(key, max_bytes=MAX_PROFILE_BYTES)
+                except (MalformedArtifact, NotFound) as error:
+                    refused(key, error)
+                else:
+                    read.append(key)
+                    yield data
+
+        total, wrong = self._empty.total(contents())
+        for place, error in wrong.items():
+            refused(read[place], error)
         if damaged:
             more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
             raise UnreadableProfiles(

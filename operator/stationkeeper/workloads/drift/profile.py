@@ -8,9 +8,10 @@ together. `codec` gives it bytes.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from stationkeeper.workloads.drift.reference import AnyReference, CategoricalRef
 
 MAX_EXTRA: Final = 32  # names of unknown columns that are kept: callers choose them
 _SMALL_BATCH: Final = 2048  # rows; below, the cost is that of calling numpy, above that of memory
+_BATCH: Final = 256  # profiles that are added up at once
 _ROWS, _REFUSED, _UNNAMED, _HEAD = 0, 1, 2, 3
 
 Array = NDArray[Any]
@@ -258,21 +260,60 @@ class Profile:
         Returns:
             The profile of all that can be read, and what is wrong with the others by their place.
         """
-        found, damaged = self.fresh(), {}
-        for place, data in enumerate(encoded):
-            try:
-                found._add(*_decoded(data, self.layout))
-            except MalformedArtifact as error:
-                damaged[place] = error
+        found, damaged = self.fresh(), dict[int, MalformedArtifact]()
+        for many in _batched(enumerate(encoded)):
+            alike: dict[int, dict[int, codec.Packed]] = {}  # by width and place
+            for place, data in many:
+                try:
+                    packed = _read(data, self.layout)
+                except MalformedArtifact as error:
+                    damaged[place] = error
+                else:
+                    alike.setdefault(packed.width, {})[place] = packed
+            for ones in alike.values():
+                damaged |= found._add_packed(ones)
         return found, damaged
+
+    def _add_packed(self, packed: Mapping[int, codec.Packed]) -> dict[int, MalformedArtifact]:
+        """Add profiles of one width, but for those whose counts are wrong."""
+        try:
+            counts = codec.unpack(list(packed.values()))
+        except MalformedArtifact as error:
+            if len(packed) == 1:
+                return dict.fromkeys(packed, error)
+            return {k: v for place, one in packed.items() for k, v in self._add_packed({place: one}).items()}
+        whole = _whole(counts, self.layout)
+        self.vector += counts[whole].sum(axis=0, dtype=np.int64)
+        for one in (one for one, fine in zip(packed.values(), whole, strict=True) if fine and one.names):
+            self._add(np.zeros_like(self.vector), one.names)
+        return {place: _LYING for place, fine in zip(packed, whole, strict=True) if not fine}
 
     @classmethod
     def _decode(cls, data: bytes, layout: Layout) -> Self:
-        return cls(layout, *_decoded(data, layout))
+        packed = _read(data, layout)
+        counts = codec.unpack([packed])
+        if not _whole(counts, layout).all():
+            raise _LYING
+        return cls(layout, counts[0].astype(np.int64), packed.names)
 
 
-def _decoded(data: bytes, layout: Layout) -> tuple[Ints, dict[str, int]]:
-    vector, extra = codec.decode(data, layout.reference.digest, layout.size, MAX_EXTRA)
-    if layout.starts.size and (np.add.reduceat(vector[: layout.bins_end], layout.starts) != vector[_ROWS]).any():
-        raise codec.malformed("the counts of a column do not add up to the rows")
-    return vector, extra
+_LYING: Final = codec.malformed("the counts of a column do not add up to the rows")
+
+
+def _batched(encoded: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    items = iter(encoded)
+    while many := list(islice(items, _BATCH)):
+        yield many
+
+
+def _read(data: bytes, layout: Layout) -> codec.Packed:
+    return codec.read(data, layout.reference.digest, layout.size, MAX_EXTRA)
+
+
+def _whole(counts: Ints, layout: Layout) -> NDArray[np.bool_]:
+    """Whether the bins of each column add up to the rows, for each of some profiles; shape (profiles, counts)."""
+    if not layout.starts.size:
+        return np.ones(len(counts), dtype=np.bool_)
+    sums = np.add.reduceat(counts[:, : layout.bins_end], layout.starts, axis=1, dtype=np.int64)
+    fine: NDArray[np.bool_] = (sums == counts[:, [_ROWS]].astype(np.int64)).all(axis=1)
+    return fine
