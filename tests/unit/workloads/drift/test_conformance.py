@@ -1,6 +1,7 @@
 """One suite over every test, from raw columns through reference and profile: what each owes whatever the data are."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -59,6 +60,14 @@ COLUMNS: dict[str, pl.Series] = {
     "heavy tail": pl.Series(RNG.standard_cauchy(ROWS)),
     "a number for every row": pl.Series(np.arange(ROWS, dtype=float)),
     "a word for every row": text(range(ROWS)),
+    "decimal": pl.Series(RNG.integers(0, 900, ROWS)).cast(pl.Decimal(12, 2)),
+    "beyond float's whole numbers": pl.Series(RNG.integers(2**60, 2**62, ROWS)),
+    "next to nothing": pl.Series(RNG.normal(size=ROWS) * 5e-320),
+    "zeros of both signs": pl.Series(where(0.5, 0.0, -0.0)),
+    "two far clusters": pl.Series(where(0.5, RNG.normal(size=ROWS), 1e12 + RNG.normal(size=ROWS))),
+    "enum": text(RNG.choice(CARRIERS, ROWS)).cast(pl.Enum(CARRIERS)),
+    "long words": text(["x" * 500 if i % 2 else "y" * 129 for i in range(ROWS)]),
+    "empty words": text(["", " ", "\x00", "ä", "𝄞"] * (ROWS // 5)),
     "one row": pl.Series([1.5]),
     "one word": text(["x"]),
 }
@@ -145,17 +154,56 @@ def test_chance_is_a_falling_function_of_the_rate_and_the_p_value_its_inverse(te
         assert level == 0 or p_value(again) == pytest.approx(alpha, rel=0.01)
 
 
-@pytest.mark.parametrize("test", MEASURES)
-def test_it_rises_with_a_planted_effect(test: Test) -> None:
-    def planted(size: float) -> pl.Series:
-        rng = np.random.default_rng(3)
-        if "numeric" in MEASURES[test].kinds:
-            return pl.Series(rng.normal(size, 1, 4_000))
-        return text(np.where(rng.random(4_000) < size / 4, "AA", rng.choice(CARRIERS, 4_000)))
+def shifted(size: float) -> pl.Series:
+    return pl.Series(np.random.default_rng(3).normal(size, 1, 4_000))
 
-    none = empty(planted(0.0))
-    values = [measured(test, count(none, planted(size))).value for size in (0, 0.1, 0.25, 0.5, 1, 2, 4)]
+
+def spread(size: float) -> pl.Series:
+    return pl.Series(np.random.default_rng(3).normal(0, 1, 4_000) * (1 + size))
+
+
+def commoner(size: float) -> pl.Series:
+    rng = np.random.default_rng(3)
+    return text(np.where(rng.random(4_000) < size / 4, "AA", rng.choice(CARRIERS, 4_000)))
+
+
+def unknown(size: float) -> pl.Series:
+    rng = np.random.default_rng(3)
+    return text(np.where(rng.random(4_000) < size / 5, "ZZ", rng.choice(CARRIERS, 4_000)))
+
+
+def fewer(size: float) -> pl.Series:
+    rng = np.random.default_rng(3)
+    return pl.Series(np.where(rng.random(4_000) < size / 5, np.nan, rng.normal(0, 1, 4_000)))
+
+
+# Distribution functions leave out what is missing: completeness is a test of its own.
+EFFECTS = [(effect, test) for effect in (shifted, spread) for test in MEASURES if "numeric" in MEASURES[test].kinds]
+EFFECTS += [(fewer, test) for test in MEASURES if "numeric" in MEASURES[test].kinds and not MEASURES[test].ordered]
+EFFECTS += [(effect, test) for effect in (commoner, unknown) for test in MEASURES if "categorical" in MEASURES[test].kinds]
+
+
+@pytest.mark.parametrize(("effect", "test"), EFFECTS, ids=[f"{effect.__name__}, {test}" for effect, test in EFFECTS])
+def test_it_rises_with_a_planted_effect(effect: Callable[[float], pl.Series], test: Test) -> None:
+    none = empty(effect(0.0))
+    values = [measured(test, count(none, effect(size))).value for size in (0, 0.1, 0.25, 0.5, 1, 2, 4)]
     assert values == sorted(set(values))
+
+
+@pytest.mark.parametrize("test", [test for test in MEASURES if "numeric" in MEASURES[test].kinds])
+@pytest.mark.parametrize("scale", [2.0**-40, -1.0, 3.0, 2.0**40])
+def test_the_unit_of_numbers_is_of_no_matter(test: Test, scale: float) -> None:
+    before, now = shifted(0.0), shifted(0.4)
+    plain, other = (measured(test, count(empty(before * by), now * by)).value for by in (1.0, scale))
+    assert other == pytest.approx(plain, rel=1e-9 if scale > 0 and math.log2(scale).is_integer() else 0.05)
+
+
+@pytest.mark.parametrize("test", [test for test in MEASURES if "categorical" in MEASURES[test].kinds])
+def test_the_names_of_categories_are_of_no_matter(test: Test) -> None:
+    names = dict(zip(CARRIERS, ["z", "y", "x", "w"], strict=True))
+    before, now = commoner(0.0), commoner(1.0)
+    plain = measured(test, count(empty(before), now)).value
+    assert measured(test, count(empty(before.replace(names)), now.replace(names))).value == pytest.approx(plain)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ import zlib
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.drift import codec
 from stationkeeper.workloads.drift.profile import MAX_EXTRA, Profile
-from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.reference import ReferenceProfile, build_reference
 from tests.unit.workloads.drift import helpers
 
 REFERENCE = helpers.reference(2_000)
@@ -96,6 +98,55 @@ def test_every_truncation_and_every_flipped_bit_is_refused() -> None:
             EMPTY.read(bytes(flipped))
     with pytest.raises(MalformedArtifact):
         EMPTY.read(data + b"\0")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(rows, events), max_size=6), st.sampled_from([1, 300, 70_000, 2**33]))
+def test_the_total_of_encoded_profiles_is_their_merger_whatever_the_width_of_their_counts(parts: Any, times: int) -> None:
+    made = [profile_of(*part) for part in parts]
+    for every in made[::2]:
+        every.vector *= times
+    merged = EMPTY.fresh()
+    for one in made:
+        merged = merged.merge(one)
+    total, damaged = EMPTY.total(one.encode() for one in made)
+    assert same(total, merged)
+    assert not damaged
+
+
+def test_in_a_total_the_damaged_are_named_by_their_place_and_the_others_count() -> None:
+    good = [helpers.profile(REFERENCE, 50, seed).encode() for seed in range(600)]
+    lying = EMPTY.vector.copy()
+    lying[0] = 5
+    huge = EMPTY.vector.copy()
+    huge[1] = 2**60
+    bad = {3: good[3][:-1], 4: forged(lying), 300: Profile.empty(helpers.reference(3_000)).encode(), 301: forged(huge), 599: b""}
+    total, damaged = EMPTY.total(bad.get(place, data) for place, data in enumerate(good))
+    assert sorted(damaged) == sorted(bad)
+    assert total.rows == 50 * (600 - len(bad))
+    assert [str(damaged[place]).partition(": ")[2][:20] for place in sorted(bad)] == [
+        "its checksum is wron", "the counts of a colu", "it was counted in th", "a count is beyond an", "it is too short or b",
+    ]  # fmt: skip
+
+
+def test_damage_of_a_compressed_profile_is_refused_too() -> None:
+    many = build_reference(
+        pl.DataFrame({f"x{i}": np.arange(500.0) for i in range(200)}),
+        [Column(name=f"x{i}", kind=ColumnKind.NUMERIC) for i in range(200)],
+        {},
+    )
+    none = Profile.empty(many)
+    data = none.encode()
+    assert none.layout.size > codec.SMALL
+    assert len(data) < 1_000
+    for cut in range(len(data)):
+        with pytest.raises(MalformedArtifact):
+            none.read(data[:cut])
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(MalformedArtifact):
+            none.read(bytes(flipped))
 
 
 def forged(vector: Any, names: dict[str, int] | None = None) -> bytes:
