@@ -71,7 +71,10 @@ class Retention(ApiModel):
     ] = "Keep"
     captured: Annotated[
         Duration | None,
-        Field(description="Captured rows, which may be personal data, are deleted at this age. Without it they stay."),
+        Field(
+            description="Captured rows, which may be personal data, are deleted at this age; data.feedback learns from younger ones only. "
+            "Without it they stay."
+        ),
     ] = None
     reports: Annotated[
         Duration | None,
