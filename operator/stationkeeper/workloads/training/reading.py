@@ -162,6 +162,7 @@ class Whole:
 
     limit: Limit
     frames: list[pl.DataFrame] = field(default_factory=list)
+    _rows: int = 0
     _kinds: dict[str, tuple[str, pl.DataType, str]] = field(default_factory=dict)  # kind, type, and where it was met first
 
     def add(self, part: pl.DataFrame, name: str) -> None:
@@ -181,8 +182,10 @@ class Whole:
                     f"the column {series.name!r} holds {dtype} in {where} and {series.dtype} in {name}; write it as one type everywhere",
                 )
         self.frames.append(part)
-        if self.limit.exceeded(sum(frame.height for frame in self.frames)):
+        self._rows += part.height
+        if self.limit.exceeded(self._rows):
             self.frames = [self.limit.apply(self._together())]
+            self._rows = self.frames[0].height
 
     def frame(self) -> pl.DataFrame:
         """All rows that stay."""

@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from stationkeeper.api.driftpolicy import SchemaChecks
-from stationkeeper.api.manifest import FILE_REFERENCE, Manifest
+from stationkeeper.api.manifest import FILE_REFERENCE, ColumnKind, Manifest
 from stationkeeper.api.report import Violation
 from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.store import Store
@@ -75,7 +75,17 @@ def check_columns(rows: pl.DataFrame, data: Data, champion: Manifest | None, art
         return Sound(rows, notes=_judged([*check.whole(rows, new, since), *days], champion, accepted=accepted))
     kept, whole = (_without(frame, [day for day, _ in broken], data.timestamp) for frame in (rows, new))
     notes = _judged(check.whole(kept, whole, since), champion, accepted=False)
-    return Sound(kept, lost, [*notes, *([_left_out(broken, lost)] if lost else [])])
+    return Sound(_numbers(kept, champion) if lost else kept, lost, [*notes, *([_left_out(broken, lost)] if lost else [])])
+
+
+def _numbers(rows: pl.DataFrame, champion: Manifest) -> pl.DataFrame:
+    """Numbers again, where the days that are left out had made text of a column."""
+    for feature in champion.features:
+        if feature.kind is ColumnKind.NUMERIC and rows.schema.get(feature.name) == pl.String:
+            numbers = rows[feature.name].cast(pl.Float64, strict=False)
+            if numbers.null_count() == rows[feature.name].null_count():
+                rows = rows.with_columns(numbers)
+    return rows
 
 
 def _without(rows: pl.DataFrame, days: Sequence[Stretch], timestamp: str | None) -> pl.DataFrame:

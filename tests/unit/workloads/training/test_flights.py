@@ -58,7 +58,9 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Year:
 def test_nothing_of_a_real_year_is_refused(year: Year) -> None:
     sound = year.columns(year.rows)
     (note,) = sound.notes  # the weather ends a day before the flights: nobody had noticed
-    assert note.startswith("379 rows of 2013-12-31 are left out, broken: temp missing in 100.0% of rows in 2013-12-31 (completeness;")
+    assert note.startswith(
+        "379 rows of 2013-12-31 are left out, broken: temp missing in 100.0% of rows in 2013-12-31 (completeness;"
+    )
     assert year.labels(sound.rows) == []
     found = check_duplicates(year.rows, DATA, classifier=True)
     assert (found.duplicates, found.notes) == (11, [])

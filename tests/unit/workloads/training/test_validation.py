@@ -143,6 +143,7 @@ def test_a_few_broken_days_are_left_out_and_named(name: str, champion: tuple[Mem
     assert says in sound.notes[0]
     assert sound.rows.height + sound.left_out == rows.height
     assert sound.rows.filter(DAY == 15).is_empty()
+    assert sound.rows["x"].dtype == pl.Float64
     accepted = check_columns(rows, data(validation={"brokenColumns": "Accept"}), champion[1], champion[0])
     assert (accepted.rows.height, accepted.left_out) == (rows.height, 0)
     assert "accepted although it looks broken" in accepted.notes[0]
@@ -281,6 +282,17 @@ def test_an_attempt_ends_with_the_finding(tmp_path: Path, champion: tuple[Memory
     changes = {"episode": "e2", "revision": 2, "cause": "Schedule", "champion": {"number": 1, "digest": f"sha256:{digest}"}}
     summary = pod.train(tmp_path, BROKEN["another unit"][0], store, **changes)
     assert (summary.outcome, summary.reason) == (TrainingOutcome.INVALID_DATA, "BrokenColumn")
+
+
+def test_a_broken_day_is_not_learned_and_the_outcome_says_so(tmp_path: Path, champion: tuple[MemoryStore, Manifest]) -> None:
+    store = MemoryStore(dict(champion[0].objects))
+    digest = next(key for key in store.objects if key.startswith("manifests/")).removeprefix("manifests/").removesuffix(".json")
+    changes = {"episode": "e2", "revision": 2, "cause": "Schedule", "champion": {"number": 1, "digest": f"sha256:{digest}"}}
+    summary = pod.train(tmp_path, on(12, pl.lit(None), "count"), store, **changes)
+    assert summary.outcome is TrainingOutcome.PUBLISHED, summary.message
+    assert "600 rows of 2013-01-13 are left out, broken: count missing in 100.0% of rows in 2013-01-13" in summary.message
+    learned = load_manifest(store, summary.digest or "").data
+    assert (learned.rows, learned.broken) == (11_400, 600)
 
 
 def test_repeated_and_contradicting_rows_are_counted() -> None:
