@@ -83,6 +83,7 @@ class Reason(StrEnum):
     PAUSED = "Paused"
     REVISION_NOT_FOUND = "RevisionNotFound"
     CANDIDATE_FAILED = "CandidateFailed"
+    NO_ROOM = "NoRoom"
     PROMOTED = "Promoted"
     DRAINING = "Draining"
     STABLE = "Stable"

@@ -29,7 +29,9 @@ def project(obj: Object) -> Object:
     if obj.get("kind") == "Pod":
         status = obj.get("status") or {}
         names = ("phase", "podIP", "initContainerStatuses", "containerStatuses")
-        return kept | {"status": {name: status[name] for name in names if name in status}}
+        unplaced = [c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled" and c.get("status") == "False"]
+        said = {"conditions": unplaced} if unplaced else {}
+        return kept | {"status": {name: status[name] for name in names if name in status} | said}
     return kept | {name: obj[name] for name in ("spec", "status") if name in obj}
 
 

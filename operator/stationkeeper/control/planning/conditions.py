@@ -143,7 +143,7 @@ def _stalled(facts: Facts) -> Claim:
     if facts.name_conflict:
         return Claim(kind, "True", Reason.NAME_CONFLICT, facts.name_conflict)
     blocked = facts.training_blocked or rollout.blocked
-    if blocked:
+    if blocked and blocked.lasting:
         return Claim(kind, "True", blocked.reason, blocked.message)
     failed = last is not None and last.outcome in (TrainingOutcome.FAILED, TrainingOutcome.INVALID_DATA, TrainingOutcome.REFUSED)
     if last and failed and not facts.training.running and (last.reason in SPEC_FAULTS or rollout.serving is None):
@@ -196,7 +196,10 @@ def _retraining(facts: Facts) -> Claim:
     kind, training = ConditionType.RETRAINING, facts.training
     episode, last = training.episode, training.last
     if training.running and episode:
-        return Claim(kind, "True", Reason.TRAINING, f"attempt {episode.attempt} for {episode.cause} (episode {episode.id})")
+        waits = f": {facts.training_blocked.message}" if facts.training_blocked else ""
+        return Claim(
+            kind, "True", Reason.TRAINING, f"attempt {episode.attempt} for {episode.cause} (episode {episode.id}){waits}"
+        )
     if training.waiting:
         return Claim(kind, "False", training.waiting.reason, f"wanted for {training.waiting.cause}: {training.waiting.message}")
     if last:

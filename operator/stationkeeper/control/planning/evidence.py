@@ -42,8 +42,9 @@ _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
 class Blocked:
     """A pod that cannot start, and why."""
 
-    reason: str  # ImageUnavailable or SecretMissing
+    reason: str  # ImageUnavailable, SecretMissing or NoRoom
     message: str
+    lasting: bool = True  # until somebody mends it; room may come by itself
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ def ended(pod: Object, names: Iterable[str]) -> list[Ended]:
 
 def blocked(pod: Object) -> Blocked | None:
     """Why a container of this pod cannot start, when that is not the model's fault."""
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            detail = condition.get("message") or "no node takes it"
+            return Blocked("NoRoom", f"the cluster has no room for pod {pod['metadata']['name']}: {detail}"[:500], lasting=False)
     for entry in _containers(pod, (CONTAINER_SERVE, CONTAINER_CHECK, *TRAINING_CONTAINERS)):
         waiting = (entry.get("state") or {}).get("waiting") or {}
         reason, detail = waiting.get("reason", ""), waiting.get("message", "")

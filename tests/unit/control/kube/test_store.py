@@ -132,7 +132,12 @@ def test_deletions_are_remembered_up_to_a_bound(monkeypatch):
 
 POD = {
     **obj(kind="Pod", managedFields=["much"], annotations={"kubectl.kubernetes.io/last-applied-configuration": "{}"}),
-    "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": ["many"], "containerStatuses": [{"ready": True}]},
+    "status": {
+        "phase": "Running",
+        "podIP": "10.0.0.1",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"ready": True}],
+    },
 }
 
 
@@ -148,6 +153,12 @@ def test_what_decisions_need_is_kept():
     model = {**obj(kind="Model", annotations={"stationkeeper.dev/retrain": "now"}), "status": {"url": "x"}}
     assert project(model) == model
     assert project({"kind": "Pod", "metadata": {"name": "a"}})["status"] == {}
+
+
+def test_that_a_pod_finds_no_node_is_kept():
+    unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}
+    pod = {**POD, "status": {"phase": "Pending", "conditions": [unplaced, {"type": "Ready", "status": "False"}]}}
+    assert project(pod)["status"] == {"phase": "Pending", "conditions": [unplaced]}
 
 
 def test_projecting_does_not_change_what_came():

@@ -408,3 +408,33 @@ def test_a_superseding_training_waits_for_the_running_rollout():
     assert status(world)["waiting"]["reason"] == "RolloutRunning"
     assert status(world)["candidate"]["number"] == 2
     assert status(world)["lastTraining"]["outcome"] == TrainingOutcome.PUBLISHED
+
+
+def unplaced(world: World, number: int) -> None:
+    """The newest revision's pods find no node, for longer than its deadline."""
+    deployment = next(
+        obj
+        for (kind, _), obj in world.objects.items()
+        if kind == "Deployment" and obj["metadata"]["labels"]["stationkeeper.dev/revision"] == str(number)
+    )
+    world.pod(deployment, "serve", "", **{"stationkeeper.dev/revision": str(number)})
+    pod = list(world.objects.values())[-1]
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: insufficient cpu"}
+    pod["status"] = {"conditions": [scheduled]}
+    deployment["status"] = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
+
+
+def test_a_candidate_for_which_there_is_no_room_is_not_blamed():
+    world = candidate()
+    unplaced(world, 2)
+    later(world, hours=1)
+    assert status(world).get("quarantine", []) == []
+    rolling = world.condition("RolloutProgressing")
+    assert (rolling["status"], rolling["reason"]) == ("False", "NoRoom")
+    assert "insufficient cpu" in rolling["message"]
+    assert world.condition("Ready")["status"] == "True", "what serves goes on"
+    assert world.condition("Stalled")["status"] == "False", "room may come by itself"
+    world.objects = {key: obj for key, obj in world.objects.items() if key[0] != "Pod" or "conditions" not in obj["status"]}
+    world.ready(2)
+    later(world, seconds=5)
+    assert status(world)["candidate"]["step"] == 0
