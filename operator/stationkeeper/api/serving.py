@@ -124,6 +124,15 @@ class Rollout(ApiModel):
         ),
     ] = Analysis()
     shadow: Annotated[Shadow, Field(description="What a shadow must show.")] = Shadow()
+    max_surge: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1000,
+            description="Pods above spec.serving.replicas that a takeover may need. A proven revision then takes over pod by pod: each of "
+            "its pods that is ready lets one of the stable revision go. Without it, and with autoscaling: as many as there are.",
+        ),
+    ] = None
     approval: Annotated[
         Literal["Automatic", "Manual"],
         Field(

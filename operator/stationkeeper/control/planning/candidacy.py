@@ -101,22 +101,42 @@ class Candidacy:
         fleet = self.fleet
         return Shadowing(fleet.observed, fleet.owner, self.stable, self.record, known.shadowed_since, known.shadow, self.now)
 
+    @property
+    def _steps(self) -> int:
+        """Steps before it may have all its pods."""
+        return len(self._rules.steps) if self._stepwise else 0
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether there is less room than for as many pods again, so that it takes over pod by pod."""
+        serving, surge = self.fleet.owner.spec.serving, self._rules.max_surge
+        replaced = self._rules.strategy == "Recreate" or serving.autoscaling is not None or self.stable is None
+        return surge is not None and not replaced and surge < serving.replicas
+
+    def hands_over(self, progress: Progress) -> bool:
+        """Whether each of its ready pods lets one of the stable revision go."""
+        return self._bounded and progress.shares and progress.step is not None and progress.step >= self._steps
+
     def replicas(self, step: int | None) -> int:
         """Pods of the candidate: its share while it is a canary, else as many as shall serve; one proves it where none shall."""
         wanted = self.fleet.size(self.stable)
-        if not self._stepwise or (step or 0) >= len(self._rules.steps):
-            return max(1, wanted)
-        weight = self._rules.steps[step or 0].weight
-        pods = canary.pods_behind(weight, wanted) if self.routing.wanted else canary.pods_for(weight, wanted)
-        return min(max(1, wanted), pods)
+        pods = max(1, wanted)
+        if self._stepwise and (step or 0) < self._steps:
+            weight = self._rules.steps[step or 0].weight
+            pods = min(pods, canary.pods_behind(weight, wanted) if self.routing.wanted else canary.pods_for(weight, wanted))
+        if self._bounded and self._rules.max_surge:
+            pods = max(1, min(pods, wanted + self._rules.max_surge - self.fleet.live_size(self.stable)))
+        return pods
 
     def weight(self, progress: Progress) -> int:
         """Percent of the requests that the Gateway is to give it: those of its step, once the pods for them are ready."""
         step, weights = progress.step, [step.weight for step in self._rules.steps]
-        if not progress.shares or step is None or not self.fleet.answers(self.record):
+        if not progress.shares or step is None or not self.fleet.answering(self.record):
             return 0
         if step == 0 and progress.since and self.now < progress.since + LAG:
             return 0  # its endpoints must be known first
+        if step >= self._steps and self._bounded and self.stable:
+            return canary.achieved(self.fleet.answering(self.record), self.fleet.answering(self.stable))
         if step >= len(weights) or self._is_ready(step):
             return weights[min(step, len(weights) - 1)]
         # Its pods come up, or one was lost: what it gets already it keeps.
@@ -124,7 +144,7 @@ class Candidacy:
 
     def progress(self) -> Progress:
         """Name the state, from what is; a fault first, for a bad canary must not wait for anything."""
-        step = self.status.step if self.status and self._stepwise else None
+        step = self.status.step if self.status and (self._stepwise or self._bounded) else None
         since = self.status.step_since if self.status and step is not None else None
         fault = self._fault(step)
         if fault:
@@ -134,7 +154,8 @@ class Candidacy:
         if self._shadowed:
             return self._shadow()
         if not self._stepwise:
-            return self._asked(Progress(RolloutState.PROVEN, f"{self._name} reproduced its golden rows and is ready"))
+            passed = f"{self._name} reproduced its golden rows and is ready"
+            return self._asked(Progress(RolloutState.PROVEN, passed, step=step, since=since))
         if step is None or since is None:
             return self._first_step()
         if step >= len(self._rules.steps):
@@ -246,8 +267,9 @@ class Candidacy:
             return self._first_shadow()
         found = shadowing.found()
         if found.verdict == Verdict.PASSED:
-            passed = f"{self._name} passed as a shadow: {found.message}"
-            return self._asked(Progress(RolloutState.PROVEN, passed, **self._shadow_so_far()))
+            passed, begun = f"{self._name} passed as a shadow: {found.message}", self.status
+            step, since = (begun.step, begun.step_since) if begun and self._bounded else (None, None)
+            return self._asked(Progress(RolloutState.PROVEN, passed, step=step, since=since, **self._shadow_so_far()))
         told = shadowing.trouble() or found.message or "the requests are gathered"
         message = f"{self._name} is asked what the stable revision is asked, off the request path: {told}"
         here = Progress(RolloutState.SHADOW, message, analysis=told[:512], **self._shadow_so_far())
@@ -279,9 +301,20 @@ class Candidacy:
             return replace(proven, state=RolloutState.PAUSED)
         approved = self._annotations.get(ANNOTATION_APPROVE) == self.record.digest
         if self.at_once or self._rules.approval == "Automatic" or approved:
-            return proven
+            return self._taken_over(proven)
         ask = f"stationkeeper -n {self.fleet.owner.namespace} approve {self.fleet.owner.name}"
         return replace(proven, state=RolloutState.WAITING, message=f"{self._name} is proven and waits for: {ask}")
+
+    def _taken_over(self, proven: Progress) -> Progress:
+        """A proven candidate, once it has all its pods; where there is no room for them beside the others, it gets one for one."""
+        ready, wanted = self.fleet.ready(self.record), self.fleet.size(self.stable)
+        if not self._bounded or ready >= wanted:
+            return proven
+        if proven.step is None and self.draining:
+            return Progress(RolloutState.STARTING, f"{self._name} waits until the last switch has drained")
+        message = f"{self._name} takes over pod by pod: {ready} of {wanted} are ready"
+        since = proven.since if proven.step == self._steps and proven.since else self.now
+        return replace(proven, state=RolloutState.CANARY, message=message, step=self._steps, since=since, analysis=message)
 
     @property
     def _paused(self) -> bool:

@@ -63,9 +63,9 @@ class Fleet:
         ready = min(int(live.get("readyReplicas") or 0), int(live.get("updatedReplicas") or 0))
         return min(ready, self.live_size(record))
 
-    def answers(self, record: ModelRevisionSpec) -> bool:
-        """Whether any pod of a revision is ready, of whatever size and template."""
-        return bool(((self.deployment(record) or {}).get("status") or {}).get("readyReplicas"))
+    def answering(self, record: ModelRevisionSpec) -> int:
+        """Pods of a revision that are ready at this moment, whatever its size shall be."""
+        return int(((self.deployment(record) or {}).get("status") or {}).get("readyReplicas") or 0)
 
     def pods(self, record: ModelRevisionSpec) -> list[Object]:
         """Pods of a revision that are not ending."""

@@ -256,7 +256,11 @@ class _Planner:
         wanted = []
         if stable:
             makes_room = self.fleet.owner.spec.serving.rollout.strategy == "Recreate" and candidacy is not None
-            wanted.append(self._build(stable, 0 if makes_room else self._size(stable)))
+            pods = 0 if makes_room else self._size(stable)
+            if candidacy and candidacy.hands_over(progress):
+                left = max(0, self.fleet.size(stable) - self.fleet.answering(candidacy.record))
+                pods = min(left, self.fleet.live_size(stable))  # one that was lost is the candidate's to bring back
+            wanted.append(self._build(stable, pods))
         if candidacy:
             wanted.append(self._build(candidacy.record, candidacy.replicas(progress.step)))
         predecessor = self._predecessor(stable, candidacy.record if candidacy else None)
@@ -286,7 +290,8 @@ class _Planner:
         """What the candidate really gets: by the Gateway's word, or by its share of the pods."""
         if self.routing.wanted:
             return self.routing.weight(candidacy.record.number)
-        return canary.achieved(self.fleet.ready(candidacy.record), self.fleet.size(candidacy.stable))
+        stable = candidacy.stable
+        return canary.achieved(self.fleet.ready(candidacy.record), self.fleet.live_size(stable) or self.fleet.size(stable))
 
     def _unwanted(
         self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None, draining: float | None

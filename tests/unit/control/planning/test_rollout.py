@@ -438,3 +438,79 @@ def test_a_candidate_for_which_there_is_no_room_is_not_blamed():
     world.ready(2)
     later(world, seconds=5)
     assert status(world)["candidate"]["step"] == 0
+
+
+def handed_over(world: World, most: int) -> list[dict[str, int]]:
+    """Sizes until revision 2 serves alone; every pod becomes ready as soon as it may. Never more than `most` pods are asked for."""
+    seen = [replicas(world)]
+    for _ in range(40):
+        if status(world)["serving"]["number"] == 2:
+            return seen
+        world.ready(1)
+        world.ready(2)
+        world.answered(1, 4000)
+        world.answered(2, 400)
+        later(world, seconds=5)
+        if replicas(world) != seen[-1]:
+            seen.append(replicas(world))
+        assert sum(replicas(world).values()) <= most, seen
+        ready = sum(min(obj["spec"]["replicas"], (obj.get("status") or {}).get("readyReplicas") or 0)
+                    for (kind, _), obj in world.objects.items() if kind == "Deployment")  # fmt: skip
+        assert ready >= 4, f"as many answer as ever: {seen}"
+    raise AssertionError(f"it never took over: {seen}")
+
+
+@pytest.mark.parametrize("strategy", ["BlueGreen", "Canary"])
+def test_without_room_for_as_many_again_it_takes_over_pod_by_pod(strategy):
+    steps = [{"weight": 20, "hold": "1s"}]
+    world = candidate(strategy=strategy, steps=steps, maxSurge=1)
+    seen = handed_over(world, most=5)
+    assert seen[0] == {"1": 4, "2": 1}
+    assert {"1": 2, "2": 3} in seen
+    assert status(world).get("quarantine", []) == []
+    later(world, seconds=31)
+    assert replicas(world) == {"1": 0, "2": 4}
+
+
+def test_a_takeover_that_fails_half_way_is_taken_back_whole():
+    world = candidate(strategy="BlueGreen", maxSurge=2)
+    world.ready(2)
+    world.settle()
+    assert replicas(world) == {"1": 2, "2": 4}
+    world.answered(1, 4000)
+    world.answered(2, 300, errors=30)
+    later(world, seconds=5)
+    assert replicas(world)["1"] == 4
+    assert answering(world) == "1"
+    assert "server errors" in status(world)["quarantine"][0]["reason"]
+
+
+def test_a_pod_that_is_lost_during_a_takeover_does_not_bring_the_old_ones_back():
+    world = candidate(strategy="BlueGreen", maxSurge=1)
+    world.ready(2)
+    world.settle()
+    before = replicas(world)
+    assert before == {"1": 3, "2": 2}
+    world.ready(2, pods=0)
+    later(world, seconds=5)
+    assert replicas(world) == before
+    assert answering(world) is None, "what is left of both answers"
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_crash_during_a_takeover_changes_nothing(writes):
+    world = candidate(strategy="BlueGreen", maxSurge=1)
+    world.ready(2)
+    world.step(crash_after=writes)
+    handed_over(world, most=5)
+
+
+def test_a_person_approves_before_the_first_pod_goes():
+    world = candidate(strategy="BlueGreen", maxSurge=1, approval="Manual")
+    world.ready(2)
+    later(world, minutes=5)
+    assert replicas(world) == {"1": 4, "2": 1}
+    assert answering(world) == "1"
+    world.annotate(approve=digest("second"))
+    world.settle()
+    assert replicas(world)["1"] == 3
