@@ -218,3 +218,16 @@ def test_a_store_is_told_once_what_to_remove(tmp_path: Any) -> None:
         store.delete("a")
         store.delete("a")
         assert not store.exists("a")
+
+
+def test_rows_that_went_to_other_machines_go_and_how_the_attempt_ended_stays() -> None:
+    store = Bucket()
+    kept = store.publish(1, b"one")
+    for name, at in (("train.parquet", OLD), ("model.onnx", YOUNG)):
+        key = keys.exchange("e1", 1, name)
+        store.objects[key], store.modified[key] = b"rows", at
+    store.objects[keys.outcome("e1", 1)], store.modified[keys.outcome("e1", 1)] = b"{}", OLD
+    sweeping.sweep(store, config(kept))
+    assert keys.exchange("e1", 1, "train.parquet") not in store.objects
+    assert keys.exchange("e1", 1, "model.onnx") in store.objects, "it is young"
+    assert keys.outcome("e1", 1) in store.objects

@@ -54,6 +54,7 @@ def sweep(store: Store, config: SweepConfig, most: int = MOST) -> SweepSummary:
         _marked_files(store, config, before)  # before anything goes: can everything that must stay be read?
         count.delete(store, "manifests", _unmarked(store, config, before))
         count.delete(store, "files", _orphaned_samples(store, before))
+        count.delete(store, "files", _exchanged(store, before))
         # Read again: what was published meanwhile marks its files too.
         marked = _marked_files(store, config, before)
         orphans = (item for item in store.list(keys.BLOBS) if item.modified < before and item.key not in marked)
@@ -93,6 +94,11 @@ def _orphaned_samples(store: Store, before: datetime) -> Iterator[ObjectInfo]:
         name = item.key.removeprefix(keys.SAMPLES).removesuffix(".parquet")
         if item.modified < before and name not in there:
             yield item
+
+
+def _exchanged(store: Store, before: datetime) -> Iterator[ObjectInfo]:
+    """Rows and models that went from machine to machine. No sweep runs beside a training, so whoever wanted them has had them."""
+    return (item for item in store.list(keys.EPISODES) if keys.EXCHANGE in item.key and item.modified < before)
 
 
 def _is_pinned(store: Store, config: SweepConfig, key: str) -> bool:
