@@ -132,7 +132,9 @@ def test_what_an_api_server_says_whose_crds_are_older_than_the_operator(cluster)
     try:
         status = {key: model[key] for key in ("apiVersion", "kind", "metadata")} | {"status": {"fromTheFuture": 1}}
         done = cluster.run("apply", "--server-side", "--subresource=status", "--validate=false", "-f", "-", body=status)
+        assert "failed to create typed patch object" in done.stderr
         assert "field not declared in schema" in done.stderr
+        assert "stationkeeper.dev/v1alpha1" in done.stderr
         assert ".status.fromTheFuture" in done.stderr
     finally:
         cluster("-n", "default", "delete", "model", "older", "--wait=true")

@@ -12,6 +12,8 @@ ApiError
     └── InvalidError        400, 422; names the field
 """
 
+from stationkeeper.api.meta import GROUP
+
 
 class ApiError(Exception):
     """A request to the API server failed."""
@@ -61,16 +63,18 @@ class InvalidError(TerminalError):
     """The API server refuses the object; the message names the field."""
 
 
+_MISTYPED = "failed to create typed patch object"
 _UNDECLARED = "field not declared in schema"
 
 
 def from_status(status: int, message: str, retry_after: str | None = None) -> ApiError:
     """The typed error of an HTTP status."""
-    if status == 500 and _UNDECLARED in message:  # the API server knows the kind, and not the field
+    if status == 500 and _MISTYPED in message:  # so the API server answers an apply whose fields do not fit the kind
+        older = GROUP in message and _UNDECLARED in message
         advice = (
-            "the cluster's CRDs are older than this operator: kubectl apply --server-side -f crds/ (Helm does not upgrade CRDs)"
+            "the cluster's CRDs are older than this operator: kubectl apply --server-side -f crds/ (Helm does not upgrade CRDs); "
         )
-        return InvalidError(f"{advice}; {message}", status)
+        return InvalidError(f"{advice if older else ''}{message}", status)
     match status:
         case 404:
             return NotFoundError(message, status)

@@ -1,7 +1,7 @@
 """Templates of workloads: what the administrator lets Models train with across machines, and how a Model fills one in. Pure.
 
 A template is a whole object of the cluster (`object`) with places `${name}` in its values. A value that is nothing but a place
-takes the filled value as it is, a number, a truth or a list; inside of a text it becomes text. Nothing is parsed again after it was
+takes the filled value as it is, a number, a truth or a list; inside of a text, or as `${name|text}`, it becomes text. Nothing is parsed again after it was
 filled in, so what a Model gives can never become structure.
 """
 
@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, model_validator
 from stationkeeper.api.base import ApiModel
 from stationkeeper.api.training import TrainingWorkload
 
-_PLACE = re.compile(r"\$\{([A-Za-z][A-Za-z0-9.]*)\}")
+_PLACE = re.compile(r"\$\{([A-Za-z][A-Za-z0-9.]*)(\|text)?\}")
 # What the operator itself fills in; parameters have no dot in their names.
 GIVEN = frozenset(
     {
@@ -173,7 +173,7 @@ def values_of(template: WorkloadTemplate, workload: TrainingWorkload) -> dict[st
 
 def _places(value: JsonValue) -> Iterator[str]:
     if isinstance(value, str):
-        yield from _PLACE.findall(value)
+        yield from (place[1] for place in _PLACE.finditer(value))
     elif isinstance(value, Mapping):
         for entry in value.values():
             yield from _places(entry)
@@ -185,7 +185,7 @@ def _places(value: JsonValue) -> Iterator[str]:
 def _fill(value: JsonValue, values: Mapping[str, JsonValue]) -> Any:
     if isinstance(value, str):
         whole = _PLACE.fullmatch(value)
-        return values[whole[1]] if whole else _PLACE.sub(lambda place: _text(values[place[1]]), value)
+        return values[whole[1]] if whole and not whole[2] else _PLACE.sub(lambda place: _text(values[place[1]]), value)
     if isinstance(value, Mapping):
         return {key: _fill(entry, values) for key, entry in value.items()}
     if isinstance(value, list):

@@ -30,12 +30,22 @@ def test_a_status_is_an_error_of_its_kind(status, kind, again):
     assert (str(error), error.status) == ("apply /x: no", status)
 
 
+MISTYPED = "apply /x: failed to create typed patch object (ops/flights; {}): {}"
+
+
 def test_crds_that_are_older_than_the_operator_are_told_with_what_to_do():
-    message = "failed to create typed patch object (ops/flights): .status.checks: field not declared in schema"
+    message = MISTYPED.format("stationkeeper.dev/v1alpha1, Kind=Model", ".status.checks: field not declared in schema")
     error = from_status(500, message)
     assert isinstance(error, errors.InvalidError), "asking again does not help"
     assert str(error).startswith("the cluster's CRDs are older than this operator: kubectl apply --server-side -f crds/")
     assert message in str(error)
+
+
+def test_a_field_of_another_type_is_refused_for_good():
+    message = MISTYPED.format("batch/v1, Kind=Job", '.env[name="WORLD_SIZE"].value: expected string, got 2')
+    error = from_status(500, message)
+    assert isinstance(error, errors.InvalidError)
+    assert str(error) == message
 
 
 RETRY_AFTER = [

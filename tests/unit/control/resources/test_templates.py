@@ -21,7 +21,7 @@ def made(**change):
         "rate": "${rate}",
         "spot": "${spot}",
         "text": "x-${workers}-${spot}-${image}",
-        "list": ["${size}", "$HOME", "$${notours"],
+        "list": ["${size}", "$HOME", "$${notours", "${workers|text}"],
         "env": "${exchange.env}",
     }
     text = {
@@ -46,7 +46,7 @@ def test_a_place_alone_takes_the_value_as_it_is_and_within_a_text_it_is_text():
         "rate": 0.5,
         "spot": True,
         "text": "x-4-true-team/a:1",
-        "list": ["small", "$HOME", "$${notours"],
+        "list": ["small", "$HOME", "$${notours", "4"],
         "env": [{"name": "A", "value": "${image}"}],
     }
 
