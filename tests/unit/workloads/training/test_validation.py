@@ -213,6 +213,15 @@ def test_labels_that_contradict_all_others_are_refused_by_day_and_object(
     assert "data.validation.poisonedLabels: Accept" in ended.value.message
 
 
+def test_an_object_that_lies_across_time_is_looked_at_by_itself(champion: tuple[MemoryStore, Manifest]) -> None:
+    place = pl.int_range(pl.len()).mod(20).cast(pl.Int32)
+    rows = labelled(WORLD).with_columns(place.alias(OBJECT))
+    turned = pl.col("y").replace({"true": "false", "false": "true"})
+    rows = rows.with_columns(pl.when(pl.col(OBJECT) == 7).then(turned).otherwise("y").alias("y"))
+    with pytest.raises(AttemptEnded, match=r"^the labels in 7\.parquet under s3://lake/rows/ stand upside down"):
+        check_labels(rows, data(), champion[1], champion[0], FILES, classifier=True)
+
+
 def test_an_object_is_looked_at_where_rows_have_no_time(champion: tuple[MemoryStore, Manifest]) -> None:
     rows = labelled(on(15, ~pl.col("y"), "y")).drop("at")
     with pytest.raises(AttemptEnded, match=r"the labels in 15\.parquet under s3://lake/rows/ stand upside down"):
@@ -230,6 +239,20 @@ LEARNED = {
 @pytest.mark.parametrize("name", LEARNED)
 def test_what_many_rows_say_is_the_world(name: str, champion: tuple[MemoryStore, Manifest]) -> None:
     assert check_labels(labelled(LEARNED[name]), data(), champion[1], champion[0], FILES, classifier=True) == []
+
+
+@pytest.mark.parametrize(("days", "learned"), [(1, False), (3, False), (5, True)])
+def test_a_concept_that_turned_is_learned_when_five_days_in_a_row_say_so(
+    days: int, learned: bool, champion: tuple[MemoryStore, Manifest]
+) -> None:
+    rows = labelled(pod.rows(60, per_day=200, seed=8, flip_from=60 - days)).with_columns(pl.lit(0, pl.Int32).alias(OBJECT))
+    if learned:
+        assert check_labels(rows, data(), champion[1], champion[0], FILES, classifier=True) == []
+        return
+    with pytest.raises(AttemptEnded, match=r"the labels of 2013-03-01 \(0.parquet\) stand upside down"):
+        check_labels(
+            rows.with_columns(pl.lit(0, pl.Int32).alias(OBJECT)), data(), champion[1], champion[0], FILES, classifier=True
+        )
 
 
 def test_days_of_one_rare_class_are_ordinary(champion: tuple[MemoryStore, Manifest]) -> None:
