@@ -130,9 +130,10 @@ def all_jobs(observed: Observed, owner: Owner) -> list[Object]:
 
 
 def stale(observed: Observed, owner: Owner, wanted: "Shadowing | None") -> list[Ref]:
-    """Comparisons that still run and that nobody waits for any more."""
+    """Comparisons that still run and that nobody waits for any more. One that has said its word stays for people to look at."""
     pair = wanted.pair if wanted else ""
-    running = [job for job in all_jobs(observed, owner) if evidence.finished(job) is None]
+    unfinished = [job for job in all_jobs(observed, owner) if evidence.finished(job) is None]
+    running = [job for job in unfinished if evidence.shadow_summary(observed, job) is None]
     return [Ref.to(job) for job in running if _pair(job) != pair and not job["metadata"].get("deletionTimestamp")]
 
 

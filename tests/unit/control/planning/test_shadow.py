@@ -265,6 +265,17 @@ def test_the_first_revision_has_nothing_to_be_compared_with():
     assert answering(world) == "1"
 
 
+def test_a_comparison_that_has_decided_stays_for_people_to_look_at():
+    world = shadowing()
+    later(world, seconds=TEN_MINUTES)
+    world.compare("Breached")
+    (job,) = shadow_jobs(world)
+    del job["status"]  # the Job's controller is slower than the pod
+    later(world, seconds=5)
+    assert status(world)["quarantine"]
+    assert len(shadow_jobs(world)) == 1
+
+
 def test_what_was_made_for_a_shadow_goes_with_it():
     world = shadowing()
     later(world, seconds=TEN_MINUTES)
