@@ -24,7 +24,7 @@ State is kept in $XDG_CACHE_HOME/stationkeeper (~/.cache/stationkeeper). Results
 _VERBS = {
     "tools": (
         "build the pinned programs into the cache and print their paths",
-        "Builds the Go programs that hack/tools pins, once; needs Go 1.26 and about 12 minutes for all of them on two cores.\n"
+        "Builds the Go programs that hack/tools pins, once; needs Go 1.26 and about 16 minutes for all of them on two cores.\n"
         "A kubectl (1.35 to 1.37) or helm (3.14 or newer) on your PATH is used as it is.\n\n"
         "  python -m hack.cluster tools kubectl helm",
     ),

@@ -93,7 +93,6 @@ def prober(place, tmp_path_factory) -> Iterator[Prober]:
         time.sleep(5)  # Traefik takes over what it has accepted at most every two seconds
         with Prober(port, f"/v2/models/{NAME}/infer", bodies()) as running:
             yield running
-        print(log.read_text(encoding="utf-8")[-3000:])
 
 
 def _kubeconfig() -> Path:
