@@ -200,14 +200,14 @@ class Numbers:
         finite = self._low <= self._high
         return NumericReference(
             name=self._name,
-            center=self._center,
+            center=self._center + 0.0,  # of the two zeros always the same
             scale=self._scale,
             edges=edges.tolist(),
             top=top,
             counts=np.add.reduceat(mass, edges).tolist() if edges.size else [],
             missing=int(self._cells[grid.NAN].sum()),
-            minimum=self._low if finite else None,
-            maximum=self._high if finite else None,
+            minimum=self._low + 0.0 if finite else None,
+            maximum=self._high + 0.0 if finite else None,
         )
 
 

@@ -23,7 +23,7 @@ from stationkeeper.workloads.drift.bins import (
     positions,
     words_reference,
 )
-from stationkeeper.workloads.drift.counting import Each, each_column, numbers_of
+from stationkeeper.workloads.drift.counting import Each, distinct_values, each_column, numbers_of
 from stationkeeper.workloads.drift.grid import Floats
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.table import Table
@@ -76,7 +76,7 @@ class _Words:
     def add(self, values: pl.Series) -> None:
         """Count more values."""
         words = values.cast(pl.String) if self._kind is None else values
-        found = words.alias(self._name).to_frame().group_by(self._name).len("rows")
+        found = distinct_values(words.alias(self._name))
         found = found.select(pl.Series("value", self._texts(found), dtype=pl.String), "rows")
         self._rows += len(values)
         if self._tally is None:

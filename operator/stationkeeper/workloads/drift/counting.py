@@ -149,16 +149,22 @@ def numbers_of(values: pl.Series) -> Iterator[Floats]:
         yield from_frame(chunk.alias(values.name).to_frame(), wanted)[values.name]
 
 
+def distinct_values(values: pl.Series, *, in_order: bool = False) -> pl.DataFrame:
+    """Each value of a column, and in `rows` how many have it; `in_order` of their first ones, which takes more memory."""
+    tally = values.to_frame().lazy().group_by(values.name, maintain_order=in_order).len("rows")
+    return tally.collect(engine="in-memory" if in_order else "streaming")
+
+
 def _tally(column: CategoricalReference, values: pl.Series, kind: ColumnKind) -> tuple[Mapping[Any, int], int]:
-    """Rows of each distinct value, in the order in which they are met first; and the rows of those that are left out.
+    """Rows of each distinct value, and the rows of those that are left out.
 
     Of very many values those are left out that the reference does not name, but for the most frequent.
     """
-    distinct, rest = values.to_frame().group_by(values.name, maintain_order=True).len("rows"), 0
+    distinct, rest = distinct_values(values, in_order=kind is ColumnKind.BOOLEAN), 0  # the first wrong one is told
     if distinct.height > _MANY and values.dtype == pl.String:
         telling = pl.Series([*column.categories, *written_as_floats(column)], dtype=pl.String)
         known = pl.col(values.name).is_null() | pl.col(values.name).is_in(telling.implode())
-        others = distinct.filter(~known).sort("rows", descending=True, maintain_order=True)
+        others = distinct.filter(~known).sort("rows", values.name, descending=[True, False])
         rest = int(others["rows"][UNKNOWN:].sum())
         distinct = pl.concat((distinct.filter(known), others.head(UNKNOWN)))
     words = from_frame(distinct, [Column(name=values.name, kind=kind)])[values.name]

@@ -121,7 +121,7 @@ class Seen:
 
         Args:
             column: the reference.
-            tally: how many rows have each, None for missing, in the order in which they are met first.
+            tally: how many rows have each, None for missing.
             rest: rows with words that are not in the tally, none of which the reference names.
         """
         words = [word for word in tally if word is not None]
@@ -167,8 +167,13 @@ def _frequent(unknown: Mapping[str, int], column: CategoricalReference) -> Mappi
     if len(unknown) <= UNKNOWN:
         return unknown
     written = written_as_floats(column)
-    kept = {word for word, _ in Counter(unknown).most_common(UNKNOWN)} | (unknown.keys() & written.keys())
+    kept = {*_most(unknown, UNKNOWN)} | (unknown.keys() & written.keys())
     return {word: rows for word, rows in unknown.items() if word in kept}
+
+
+def _most(tally: Mapping[str, int], count: int) -> list[str]:
+    """The most frequent words, the same ones in whatever order their rows came."""
+    return sorted(tally, key=lambda word: (-tally[word], word))[:count]
 
 
 def written_as_floats(column: CategoricalReference) -> dict[str, str]:
@@ -255,7 +260,7 @@ def _types(rows: int, column: AnyReference, seen: Seen, *, fractions: bool) -> I
         known = written_as_floats(column)
         floats = Counter({word: times for word, times in seen.unknown.items() if word in known})
         if schema.matters(floats.total(), rows):
-            first = floats.most_common(1)[0][0]
+            (first,) = _most(floats, 1)
             observed = f"{first!r} for {known[first]!r}, and such like, in {floats.total()} of {rows} rows"
             yield Violation(type="data_type", column=column.name, observed=observed, expected="categories of whole numbers")
 
@@ -263,7 +268,7 @@ def _types(rows: int, column: AnyReference, seen: Seen, *, fractions: bool) -> I
 def _values(
     column: AnyReference, seen: Seen, checks: SchemaChecks, alpha: float, variation: ColumnVariation | None
 ) -> Iterator[Violation]:
-    examples = [word[:_LENGTH] for word, _ in Counter(seen.unknown).most_common(_NAMED)]
+    examples = [word[:_LENGTH] for word in _most(seen.unknown, _NAMED)]
     yield from schema.unexpected(column, seen.counts, checks, alpha, examples)
     single = None if seen.value is None or seen.varies else _shown(seen.value)
     if checks.constant_columns == "Breach" and single and schema.varies(column, seen.counts, alpha, variation):
