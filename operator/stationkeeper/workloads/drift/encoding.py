@@ -25,6 +25,7 @@ MAX_CATEGORIES: Final = 8  # of one column
 _LEVELS: Final = np.linspace(0.01, 0.99, 50)
 _NORMAL: Final = np.array([NormalDist().inv_cdf(level) for level in _LEVELS])
 _SHARE: Final = 0.01  # of rows: what is rarer, or as common as all others, gets no dimension
+_TINY: Final = 1e-290
 _FAR: Final = 6.0  # standard deviations, beyond which a value says no more
 _DIGITS: Final = 6
 
@@ -52,7 +53,11 @@ class EncodedColumn(Tolerant):
             yield from ((values == category).astype(np.float64) for category in self.categories)
             return
         if self.values:
-            yield np.nan_to_num(np.interp(values, self.values, self.scores), nan=0.0)
+            knots = np.array(self.values)
+            if np.abs(knots).max() < _TINY:  # so near to zero that a slope between them would be infinite
+                with np.errstate(over="ignore"):  # far from all of them is far enough
+                    values, knots = values / _TINY, knots / _TINY
+            yield np.nan_to_num(np.interp(values, knots, self.scores), nan=0.0)
         if self.missing:
             yield np.isnan(values).astype(np.float64)
 
