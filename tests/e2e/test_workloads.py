@@ -69,7 +69,8 @@ def test_two_pods_train_what_is_judged_published_and_served(place):
     manifest = place.manifest(NAME, place.first(NAME)["spec"]["digest"])
     assert manifest["estimator"] == "workload torch"
     assert manifest["evaluation"]["metrics"]["roc_auc"]["value"] > 0.55
-    (workload,) = [job for job in place.jobs(NAME) if job["spec"].get("completionMode") == "Indexed"]
+    jobs = place.jobs(NAME)
+    (workload,) = [job for job in jobs if job["spec"]["completionMode"] == "Indexed"]
     assert workload["spec"]["completions"] == 2
     (owner,) = workload["metadata"]["ownerReferences"]
     assert owner["name"] in {job["metadata"]["name"] for job in place.jobs(NAME)}, "the attempt's own Job has it"
