@@ -163,7 +163,7 @@ def _table(files: Sequence[_File], texts: Collection[str], scratch: Path) -> Tab
             raise SourceError(f"{file.name} holds counts only; name rows, or as the reference the reference.json of the counts")
         if not file.name.endswith(ROWS):
             raise SourceError(
-                f"{file.name} has an ending that says nothing: name rows {', '.join(ROWS)}, counts {_PROFILE}, "
-                f"and a revision's reference {_REFERENCE}"
+                f"{file.name} has an ending that says nothing; name it {', '.join(ROWS)}, {_PROFILE} (counts) "
+                f"or {_REFERENCE} (a revision's reference)"
             )
     return files_of({file.name: file.local(scratch) for file in files}, texts, scratch)
