@@ -63,14 +63,20 @@ def applied(place: Place, **parameters: str) -> None:
     place.apply(NAME, {"training": {"workload": workload}}, without=("estimator",))
 
 
+def workloads(place: Place) -> list[dict]:
+    """What trains across machines for the Model."""
+    wanted = {"stationkeeper.dev/model": NAME, "stationkeeper.dev/component": "training-workload"}
+    return [job for job in place.kube.list("jobs", NAMESPACE) if wanted.items() <= job["metadata"]["labels"].items()]
+
+
 def test_two_pods_train_what_is_judged_published_and_served(place):
     applied(place)
     place.wait_for_condition(NAME, "Ready", "True", "Serving: revision 1")
     manifest = place.manifest(NAME, place.first(NAME)["spec"]["digest"])
     assert manifest["estimator"] == "workload torch"
     assert manifest["evaluation"]["metrics"]["roc_auc"]["value"] > 0.55
-    jobs = place.jobs(NAME)
-    (workload,) = [job for job in jobs if job["spec"]["completionMode"] == "Indexed"]
+    (workload,) = workloads(place)
+    assert workload["spec"]["completionMode"] == "Indexed"
     assert workload["spec"]["completions"] == 2
     (owner,) = workload["metadata"]["ownerReferences"]
     assert owner["name"] in {job["metadata"]["name"] for job in place.jobs(NAME)}, "the attempt's own Job has it"
@@ -82,11 +88,7 @@ def test_one_that_fails_is_told_and_the_stable_revision_serves_on(place):
     assert model["status"]["lastTraining"]["reason"] == "WorkloadFailed"
     assert condition(model, "Ready")["status"] == "True"
     place.kubectl("patch", "model", NAME, "--type=merge", "-p", '{"spec": {"retraining": {"suspend": true}}}')
-    assert eventually(
-        lambda: (
-            not [j for j in place.jobs(NAME) if j["spec"].get("completionMode") == "Indexed" and not j["status"].get("succeeded")]
-        )
-    )
+    assert eventually(lambda: all(job["status"].get("succeeded") for job in workloads(place))), "it goes with its Job"
 
 
 def test_a_template_that_is_not_there_is_told_with_those_that_are(place):
