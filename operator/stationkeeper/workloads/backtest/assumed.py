@@ -31,7 +31,7 @@ from stationkeeper.workloads.backtest.pod import PodTrainer, Stage
 from stationkeeper.workloads.backtest.served import Served, output
 from stationkeeper.workloads.checks.samples import FrameError, Roles, sample_of
 from stationkeeper.workloads.drift.components import fit_components
-from stationkeeper.workloads.drift.reference import build_reference
+from stationkeeper.workloads.drift.reference import build_reference, newest
 from stationkeeper.workloads.training import outcomes, reading, sample
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid
 from stationkeeper.workloads.training.handover import Schema
@@ -124,16 +124,18 @@ def _publish(
     store, time, features = stage.store, stage.history.timestamp, manifest.features
     times = _times(rows, time)
     reference = build_reference(
-        rows, features, outputs, timestamps=times, prediction_timestamps=output_times if outputs else None
+        rows, features, outputs, timestamps=times, prediction_timestamps=output_times if outputs else None, recent=True
     )
-    components = fit_components(rows, features, timestamps=times, seed=_SEED)
+    chosen = newest(times)
+    recent = rows if chosen is None else rows.filter(pl.Series(chosen))
+    components = fit_components(recent, features, timestamps=_times(recent, time), seed=_SEED)
     start, through = reading.span(rows, time)
     data = manifest.data.model_copy(update={"rows": rows.height, "start": start, "through": through})
     files = {FILE_REFERENCE: put_blob(store, reference.encode()), FILE_PCA: put_blob(store, components.encode())}
     manifest = manifest.model_copy(update={"data": data, "files": manifest.files | files})
     digest = publish_manifest(store, manifest)
     meaning = Schema(task=manifest.task, features=features, target=manifest.target, timestamp=time)
-    sample.keep(store, digest, rows, meaning, stage.model.uid)
+    sample.keep(store, digest, recent, meaning, stage.model.uid)
     return TrainingSummary(
         episode=order.episode,
         attempt=order.attempt,

@@ -78,7 +78,7 @@ def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: 
         segments=rows.segments,
         quality=list(evidence.quality),
         history=list(evidence.history),
-        notes=[*rows.notes, *_unfit(policy, found.columns), *evidence.notes][:32],
+        notes=[*found.notes, *rows.notes, *_unfit(policy, found.columns), *evidence.notes][:32],
     )
 
 

@@ -6,6 +6,7 @@ than `RARE` rows are not named.
 
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -150,15 +151,29 @@ AnyReference = NumericReference | CategoricalReference
 Reference = Annotated[AnyReference, Field(discriminator="kind")]
 
 
-def column_reference(name: str, values: Array, kind: ColumnKind | None) -> AnyReference:
-    """Count the values of a column; without a kind numbers are numeric, all else categories that may be named."""
+def column_reference(name: str, values: Array, kind: ColumnKind | None, support: Array | None = None) -> AnyReference:
+    """Count the values of a column; without a kind numbers are numeric, all else categories that may be named.
+
+    Args:
+        name: of the column.
+        values: that are counted.
+        kind: how they are treated.
+        support: these values and others, which give the range and the categories; without it, the values alone.
+    """
+    support = values if support is None else support
     if kind is ColumnKind.NUMERIC or (kind is None and np.asarray(values).dtype.kind in "fiu"):
-        numbers = np.asarray(values, dtype=np.float64)
-        counted = Numbers(name, numbers[positions(numbers.size)])
+        numbers, whole = np.asarray(values, dtype=np.float64), np.asarray(support, dtype=np.float64)
+        chosen = numbers if np.isfinite(numbers).any() else whole
+        counted = Numbers(name, chosen[positions(chosen.size)])
         counted.add(numbers)
-        return counted.reference()
+        if support is values:
+            return counted.reference()
+        further = counted.alike()
+        further.add(whole)
+        return counted.reference(further)
     tally: Counter[Any] = Counter(np.asarray(values, dtype=object).tolist())
-    return words_reference(name, tally, len(values), least(kind))
+    known = tally if support is values else Counter(np.asarray(support, dtype=object).tolist())
+    return words_reference(name, tally, len(values), least(kind), known)
 
 
 def least(kind: ColumnKind | None) -> int:
@@ -193,11 +208,18 @@ class Numbers:
             low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
         self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
 
-    def reference(self) -> NumericReference:
-        """The bins of all values, and their counts."""
-        mass = grid.by_rank(self._cells)
-        edges, top = grid.edges(mass, BINS)
-        finite = self._low <= self._high
+    def alike(self) -> "Numbers":
+        """Another one on the same grid, that has counted nothing."""
+        made = copy(self)
+        made._cells, made._low, made._high = np.zeros_like(self._cells), np.inf, -np.inf
+        return made
+
+    def reference(self, support: "Numbers | None" = None) -> NumericReference:
+        """The bins of all values, and their counts; `support`, on the same grid, are these and others: they give the range."""
+        mass, whole = grid.by_rank(self._cells), support or self
+        edges, top = grid.edges(mass if self._low <= self._high else grid.by_rank(whole._cells), BINS)
+        edges, top = _widened(edges, top, np.flatnonzero(grid.by_rank(whole._cells)))
+        finite = whole._low <= whole._high
         return NumericReference(
             name=self._name,
             center=self._center + 0.0,  # of the two zeros always the same
@@ -206,9 +228,19 @@ class Numbers:
             top=top,
             counts=np.add.reduceat(mass, edges).tolist() if edges.size else [],
             missing=int(self._cells[grid.NAN].sum()),
-            minimum=self._low + 0.0 if finite else None,
-            maximum=self._high + 0.0 if finite else None,
+            minimum=whole._low + 0.0 if finite else None,
+            maximum=whole._high + 0.0 if finite else None,
         )
+
+
+def _widened(edges: Ints, top: int, ranks: Ints) -> tuple[Ints, int]:
+    """The bins with one more on each side on which further ranks lie: within the range, where these values have been."""
+    low, high = (int(ranks.min()), int(ranks.max())) if ranks.size else (0, 0)
+    if not edges.size:
+        return edges, top
+    if low < edges[0]:
+        edges = np.append(low, edges)
+    return (np.append(edges, top + 1), high) if high > top else (edges, top)
 
 
 def _fitting_grid(finite: NDArray[np.float64]) -> tuple[float, float]:
@@ -224,7 +256,9 @@ def _fitting_grid(finite: NDArray[np.float64]) -> tuple[float, float]:
     return best
 
 
-def words_reference(name: str, tally: Mapping[Any, int], rows: int, rare: int) -> CategoricalReference:
+def words_reference(
+    name: str, tally: Mapping[Any, int], rows: int, rare: int, support: Mapping[Any, int] | None = None
+) -> CategoricalReference:
     """The reference of categories.
 
     Args:
@@ -232,14 +266,12 @@ def words_reference(name: str, tally: Mapping[Any, int], rows: int, rare: int) -
         tally: rows of each value, None for missing; values that are left out are other ones.
         rows: all of them.
         rare: rows that a category needs to be named.
+        support: the same of these values and others, which say what is named; without it, the tally itself.
     """
+    known = tally if support is None else support
     missing = tally.get(None, 0)
-    named = [(str(v), n) for v, n in tally.items() if v is not None and n >= rare and len(str(v)) <= MAX_CATEGORY_LENGTH]
-    kept = sorted(named, key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES]
-    return CategoricalReference(
-        name=name,
-        categories=[name for name, _ in kept],
-        counts=[count for _, count in kept],
-        other=rows - missing - sum(count for _, count in kept),
-        missing=missing,
-    )
+    named = [(str(v), n) for v, n in known.items() if v is not None and n >= rare and len(str(v)) <= MAX_CATEGORY_LENGTH]
+    kept = [name for name, _ in sorted(named, key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES]]
+    met = {str(v): n for v, n in tally.items() if v is not None}
+    counts = [met.get(name, 0) for name in kept]
+    return CategoricalReference(name=name, categories=kept, counts=counts, other=rows - missing - sum(counts), missing=missing)

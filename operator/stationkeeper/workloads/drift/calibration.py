@@ -3,9 +3,9 @@
 A calibrated threshold is the largest of three figures, and a breach exceeds it:
 
 noise      What two samples of one distribution differ by in all but a share `alpha` of windows (`chance`).
-variation  That, and what contiguous blocks of the reference, not larger than the window, differed by from the rest of it beyond
-           sampling noise: real traffic has days and weather, and windows are not independent draws. The
-           tail of the blocks is taken for exponential, and how little so few blocks tell about it is part of the figure.
+variation  That, and what windows of the reference itself, of this size, differed by from the rest of it beyond sampling noise: real
+           traffic has days and weather, and windows are not independent draws (`variation`). It ends where most of a
+           window lies outside of the reference's range, or a quarter beyond the farthest window that the reference knows.
 effect     A difference worth a retraining: a million rows make the smallest shift significant. By default what a normal column
            shows when its mean moves by a seventh of a standard deviation.
 
@@ -15,16 +15,14 @@ JRSS B 57 (1995): in a healthy window any breach is as rare as promised, in a dr
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 from stationkeeper.api.report import Threshold
 from stationkeeper.workloads.drift.chance import noise
-from stationkeeper.workloads.drift.statistics import Statistic
-from stationkeeper.workloads.drift.variation import SIZES, ColumnVariation, Spread, Variation
+from stationkeeper.workloads.drift.statistics import Statistic, mostly_outside
+from stationkeeper.workloads.drift.variation import ColumnVariation, Spread, Variation
 
 Group = Literal["features", "predictions"]
-
-_RARE: Final = 1e-3  # at which the bounds of block sizes are compared
 
 
 def calibrate(
@@ -42,7 +40,7 @@ def calibrate(
     spread = variation.spreads.get(statistic.name) if variation else None
     return Threshold(
         noise=chance,
-        variation=_beyond(chance, spread, alpha, square=statistic.measure.square) if spread else 0.0,
+        variation=_beyond(chance, statistic, spread, alpha) if spread else 0.0,
         effect=statistic.measure.effect if effect is None else effect,
     )
 
@@ -67,24 +65,21 @@ def level(alpha: float, checks: int, breaches: Callable[[float], int], calibrate
     return alpha * allowed / max(checks, 1)
 
 
-def _beyond(chance: float, spread: Spread, alpha: float, *, square: bool) -> float:
-    """What an ordinary window exceeds with probability `alpha`."""
-    further = spread.bound(alpha)
-    return chance + further if square else math.sqrt(chance**2 + further)
+def _beyond(chance: float, statistic: Statistic, spread: Spread, alpha: float) -> float:
+    """What an ordinary window exceeds with probability `alpha`, as far as anything may be ordinary."""
+    square, further = statistic.measure.square, spread.bound(alpha)
+    found = chance + further if square else math.sqrt(chance**2 + further)
+    if spread.most is None:
+        return found
+    return min(found, max(mostly_outside(statistic), spread.most if square else math.sqrt(spread.most)))
 
 
 def ordinary(variation: Sequence[Variation], group: Group, name: str, rows: int) -> ColumnVariation | None:
-    """What blocks of the reference differed by from the rest of it; None when that was not measured.
+    """What windows of the reference differed by from the rest of it; None when that was not measured.
 
-    Of the sizes with many blocks the nearest that is not larger than the window counts, and the smallest when the window is smaller
-    than all. Where still larger blocks fit, longer stretches differ less, but the longer, the fewer there are: for each test the
-    size counts that gives the tightest bound.
+    The largest size counts that is not larger than the window, and the smallest when the window is smaller than all: longer
+    windows differ less.
     """
     known = sorted((v.size, getattr(v, group)[name]) for v in variation if name in getattr(v, group))
-    nearest = max((size for size, _ in known if size <= rows and size in SIZES), default=0)
-    fitting = [column for size, column in known if nearest <= size <= rows] or [column for _, column in known[:1]]
-    if not fitting:
-        return None
-    tests = {test for column in fitting for test in column.spreads}
-    spreads = {test: min((c.spreads.get(test, Spread()) for c in fitting), key=lambda s: s.bound(_RARE)) for test in tests}
-    return ColumnVariation(spreads=spreads, missing_rise=fitting[-1].missing_rise)
+    fitting = [column for size, column in known if size <= rows] or [column for _, column in known[:1]]
+    return fitting[-1] if fitting else None

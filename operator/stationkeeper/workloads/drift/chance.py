@@ -100,6 +100,37 @@ def normal_quantile(alpha: float) -> float:
     return math.sqrt(chi_square_quantile(2 * alpha, 1))
 
 
+# ---- Fisher's F ----
+
+
+@lru_cache(maxsize=65536)
+def f_quantile(alpha: float, freedom: float, under: float) -> float:
+    """The value that Fisher's F, of real degrees of freedom above and under the line, exceeds with probability `alpha`."""
+    low, high = 0.0, 1.0  # of the share x / (1 + x) with x = F times freedom / under, which follows a beta distribution
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if 1 - _beta(middle, freedom / 2, under / 2) > alpha else (low, middle)
+    return high / (1 - high) * under / freedom if high < 1 else math.inf
+
+
+def _beta(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function, by Lentz's continued fraction."""
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta(1 - x, b, a)
+    if x <= 0:
+        return 0.0
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
+    total = d
+    for i in range(1, 200):
+        for term in (i * (b - i) / ((a + 2 * i - 1) * (a + 2 * i)), -(a + i) * (a + b + i) / ((a + 2 * i) * (a + 2 * i + 1))):
+            d, c = 1 / (1 + term * x * d), 1 + term * x / c
+            total *= c * d
+        if abs(c * d - 1) < 1e-12:
+            break
+    return front * total
+
+
 # ---- simulation ----
 
 

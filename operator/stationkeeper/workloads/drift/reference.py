@@ -1,25 +1,31 @@
 """The reference profile: what a revision's columns and predictions looked like, as counts in bins (`bins`).
 
-It belongs to the revision (`reference.json` of its manifest) and holds no row.
+Two profiles are in it where a revision learned from a long time: the range and the categories are those of all its rows, the counts
+those of the newest stretch, because a whole year looks like no window of it. It belongs to the revision (`reference.json` of its manifest) and holds no row.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from stationkeeper.api.base import Tolerant, canonical_json, sha256
-from stationkeeper.api.manifest import Column
+from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.artifacts.columns import from_frame
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.drift.bins import AnyReference, CategoricalReference, NumericReference, Reference, column_reference
+from stationkeeper.workloads.drift.stability import unstable
 from stationkeeper.workloads.drift.variation import Group, Indexed, Variation, variations
 
 __all__ = ["AnyReference", "CategoricalReference", "NumericReference", "ReferenceProfile", "build_reference"]
 
+RECENT_DAYS: Final = 91  # a quarter: its days and weeks are ordinary, its seasons are not
+RECENT_ROWS: Final = 20_000
 _MAX_BYTES: Final = 64 * 2**20
 
 Array = NDArray[Any]
@@ -30,10 +36,12 @@ class ReferenceProfile(Tolerant):
 
     schema_version: Literal[1] = 1
     rows: Annotated[int, Field(ge=1)]
+    support_rows: Annotated[int | None, Field(ge=1)] = None  # that ranges and categories are those of, where these are more
     prediction_rows: Annotated[int, Field(ge=0)]
     features: Annotated[list[Reference], Field(max_length=10_000)]
     predictions: Annotated[list[Reference], Field(max_length=64)]
     variation: list[Variation] = []  # between contiguous blocks of the reference, by block size; empty without timestamps
+    unstable: Annotated[list[str], Field(max_length=10_000)] = []  # features that moved within the reference, beyond variation
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -93,6 +101,7 @@ def build_reference(
     *,
     timestamps: Array | None = None,
     prediction_timestamps: Array | None = None,
+    recent: bool = False,
 ) -> ReferenceProfile:
     """Profile the rows that a revision learned from, and its predictions on the holdout.
 
@@ -104,6 +113,7 @@ def build_reference(
         timestamps: datetime64 of the frame's rows. With them the ordinary variation between contiguous blocks of
             rows is measured, and thresholds take it into account.
         prediction_timestamps: the same for the rows of `predictions`.
+        recent: where timestamps are known, count the `newest` rows only; ranges and categories are those of all.
 
     Raises:
         ColumnError: when a feature is missing from the frame or cannot be read as its kind.
@@ -111,25 +121,67 @@ def build_reference(
     """
     if not frame.height:
         raise ValueError("a reference profile needs at least one row")
-    columns = from_frame(frame, features)
-    kinds = {feature.name: feature.kind for feature in features}
-    inputs = [column_reference(name, values, kinds[name]) for name, values in columns.items()]
-    outputs = [column_reference(name, values, None) for name, values in sorted(predictions.items())]
     if len({len(values) for values in predictions.values()}) > 1:
         raise ValueError("predictions must have the same length")
-    variation: dict[str, Group] = {}
-    if timestamps is not None:
-        variation["features"] = _indexed(inputs, columns), timestamps
-    if prediction_timestamps is not None:
-        variation["predictions"] = _indexed(outputs, predictions), prediction_timestamps
+    columns = from_frame(frame, features)
+    kinds = {feature.name: feature.kind for feature in features}
+    inputs = _Group.of(columns, timestamps, kinds, recent=recent)
+    outputs = _Group.of(dict(sorted(predictions.items())), prediction_timestamps, {}, recent=recent)
+    groups: dict[str, Group] = {}
+    for name, group in (("features", inputs), ("predictions", outputs)):
+        if group.timestamps is not None:
+            groups[name] = group.indexed(), group.timestamps
+    variation = variations(groups)
     return ReferenceProfile(
-        rows=frame.height,
-        prediction_rows=len(next(iter(predictions.values()), ())),
-        features=inputs,
-        predictions=outputs,
-        variation=variations(variation),
+        rows=inputs.rows(frame.height),
+        support_rows=None if inputs.chosen is None else frame.height,
+        prediction_rows=outputs.rows(len(next(iter(predictions.values()), ()))),
+        features=inputs.references,
+        predictions=outputs.references,
+        variation=variation,
+        unstable=unstable(*groups["features"], variation) if "features" in groups else [],
     )
 
 
-def _indexed(group: Sequence[AnyReference], values: Mapping[str, Array]) -> list[Indexed]:
-    return [(column.name, column, column.index(values[column.name])) for column in group]
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Columns with the rows that are counted."""
+
+    columns: Mapping[str, Array]
+    timestamps: Array | None
+    references: list[AnyReference]
+    chosen: NDArray[np.bool_] | None  # of all rows; None for all
+
+    @classmethod
+    def of(
+        cls, whole: Mapping[str, Array], timestamps: Array | None, kinds: Mapping[str, ColumnKind], *, recent: bool
+    ) -> "_Group":
+        """The references of columns, of the newest rows only where that is asked for."""
+        if timestamps is not None and any(len(values) != len(timestamps) for values in whole.values()):
+            raise ValueError("there must be as many timestamps as rows")
+        chosen = newest(timestamps) if whole and recent and timestamps is not None else None
+        if chosen is None or timestamps is None:
+            references = [column_reference(name, values, kinds.get(name)) for name, values in whole.items()]
+            return cls(whole, timestamps, references, None)
+        counted = {name: values[chosen] for name, values in whole.items()}
+        references = [column_reference(name, values, kinds.get(name), whole[name]) for name, values in counted.items()]
+        return cls(counted, timestamps[chosen], references, chosen)
+
+    def rows(self, whole: int) -> int:
+        """How many of all rows are counted."""
+        return whole if self.chosen is None else int(self.chosen.sum())
+
+    def indexed(self) -> list[Indexed]:
+        """The bin of each row that is counted."""
+        return [(column.name, column, column.index(self.columns[column.name])) for column in self.references]
+
+
+def newest(timestamps: Array) -> NDArray[np.bool_] | None:
+    """Which rows are the newest stretch: of `RECENT_DAYS`, and more where these are fewer than `RECENT_ROWS`; None for all."""
+    times = np.asarray(timestamps).astype("datetime64[us]")
+    known = np.sort(times[~np.isnat(times)])
+    if known.size <= RECENT_ROWS:
+        return None
+    since = min(known[-1] - np.timedelta64(RECENT_DAYS, "D"), known[-RECENT_ROWS])
+    chosen: NDArray[np.bool_] = times >= since
+    return None if chosen.all() else chosen

@@ -1,10 +1,16 @@
-"""How much contiguous stretches of the reference differ from the rest of it: day and night, weekdays, weather.
+"""How much windows of the reference differ from the rest of it: day and night, weekdays, weather.
 
 Real traffic is not drawn independently: windows of a healthy month differ by more than sampling noise. Where the reference
-has timestamps it is cut into contiguous blocks of equal row counts, for several sizes, and each block is compared with that half
-of the reference which it is not part of, by the very statistics and bins of the checks: a half stands to its blocks as the whole
-does to the windows that follow. The same with blocks and halves drawn at random shows what sampling gives; what the real blocks
-showed beyond that is kept, and a breach must exceed it.
+has timestamps, windows like those to come are taken from it, for several sizes, and each is compared with the rest of it by the
+very statistics and bins of the checks. The same with rows drawn at random shows what sampling gives; what is beyond that is kept,
+and a breach must exceed it.
+
+contiguous  Blocks, one after the other.
+composed    Where those are few: windows put together of short runs from all over the reference. What comes and goes (hours, weekdays,
+            weather) is in the runs; what goes on (a season, growth) is not, for it is drift.
+
+Blocks that resemble the ones before them tell less than as many independent ones, and runs that follow each other vary more than runs
+from all over: both are reckoned with, by the correlation of one block's shares with the next one's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +22,22 @@ from numpy.typing import NDArray
 
 from stationkeeper.api.base import Tolerant
 from stationkeeper.api.driftpolicy import Test
-from stationkeeper.workloads.drift.statistics import MEASURES, Binned, Counts, Floats, Kind, compare_blocks
+from stationkeeper.workloads.drift.chance import f_quantile
+from stationkeeper.workloads.drift.statistics import MEASURES, Binned, Counts, Floats, compare_blocks, merging
 
-SIZES: Final = (125, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)  # rows
-MIN_BLOCKS: Final = 20  # of each of these sizes
-FEW_BLOCKS: Final = (16, 12, 8, 6)  # larger blocks, so many of them: they tell little of a rare window, but of a long one
-MAX_BLOCKS: Final = 64  # evenly spread: enough for the tail, and the profile stays small
+# Rows of a window. From 5,000 on more bins are compared: a size stands for windows up to the next.
+SIZES: Final = (125, 250, 500, 1_000, 2_000, 4_000, *(5_000 * 2**i for i in range(12)))
+MIN_BLOCKS: Final = 20  # of the smallest size
+MAX_BLOCKS: Final = 128  # evenly spread: enough for the tail
+RUNS: Final = 48  # that composed windows are drawn from
+_LARGEST: Final = 5  # blocks of the largest size
+_DRAWS: Final = 200  # composed windows, and windows of random rows
+_FEW_BINS: Final = 2_000  # rows; with the bins of so small a window it is seen how blocks resemble each other
 _FEWEST: Final = 3.0  # independent blocks are reckoned with, at least
-_HALVES: Final = 8  # random ones
-_DRAWS: Final = 25  # random blocks against each
+_LASTING: Final = 0.9  # correlation of neighbours, at most: more is no weather
+_FARTHER: Final = 1.25  # times the farthest window that was seen, up to where a bound may always go
+_SURE: Final = 2.0  # standard errors
+_RARE: Final = 1e-3  # at which bounds are compared
 _SEED: Final = 2013
 _DIGITS: Final = 4  # significant ones that are kept
 
@@ -34,37 +47,34 @@ Group = tuple[Sequence[Indexed], Array]  # columns and the datetime64 of their r
 
 
 class Spread(Tolerant):
-    """By how much blocks differ beyond sampling noise, in squares of a statistic that grows with a shift, else in the statistic.
+    """By how much windows differ beyond sampling noise, in squares of a statistic that grows with a shift, else in the statistic."""
 
-    `level` is where their median lies above that of random blocks, `scale` by how much more the upper half of them lies
-    above its median, on average.
-    """
-
-    level: float = 0.0
-    scale: float = 0.0
+    level: float = 0.0  # of earlier builds: the median, which `scale` came on top of
+    scale: float = 0.0  # the mean
+    shape: float = 2.0  # in how many independent directions: the degrees of freedom of what windows differ by
     blocks: float = MIN_BLOCKS  # independent ones, of those that were looked at
+    most: float | None = None  # of one window, sampling noise included; what is beyond may still be ordinary, but not everything
 
     def bound(self, alpha: float) -> float:
-        """What the next block exceeds with probability `alpha`, beyond sampling noise.
+        """What the next window exceeds with probability `alpha`, beyond sampling noise.
 
-        The upper half of the blocks is a sample of an exponential tail; what one more exceeds is then Pareto's.
+        A chi-square variable of unknown scale, that was seen in so many blocks: Fisher's F, as for surveys in
+        clusters. Reference: Rao and Scott, Annals of Statistics 12 (1984); Thomas and Rao, JASA 82 (1987).
         """
-        half = self.blocks / 2
-        further: float = half * ((2 * alpha) ** (-1 / half) - 1)
-        return self.level + self.scale * further
+        return self.level + self.scale * f_quantile(alpha, self.shape, self.shape * max(self.blocks - 1, 1.0))
 
 
 class ColumnVariation(Tolerant):
-    """Of one column: by each test that blocks exceed sampling noise in, and the rise of missing values."""
+    """Of one column: by each test that windows exceed sampling noise in, and the rise of missing values."""
 
     spreads: dict[str, Spread] = {}
     missing_rise: float = 0.0  # the most that the missing share of a block was above that of the whole
 
 
 class Variation(Tolerant):
-    """Blocks of one size."""
+    """Windows of one size."""
 
-    size: int  # rows of a block
+    size: int  # rows
     features: dict[str, ColumnVariation] = {}
     predictions: dict[str, ColumnVariation] = {}
 
@@ -79,7 +89,7 @@ def variations(groups: Mapping[str, Group]) -> list[Variation]:
     for group, (columns, timestamps) in groups.items():
         if any(len(index) != len(timestamps) for *_, index in columns):
             raise ValueError("there must be as many timestamps as rows")
-        order = _in_time(timestamps)
+        order = in_time(timestamps)
         for size in _sizes(order.size) if columns else ():
             measured = {name: _column(column, index[order], size) for name, column, index in columns}
             found.setdefault(size, {})[group] = measured
@@ -87,11 +97,11 @@ def variations(groups: Mapping[str, Group]) -> list[Variation]:
 
 
 def _sizes(rows: int) -> list[int]:
-    many = [size for size in SIZES if rows // size >= MIN_BLOCKS]
-    return many + [rows // blocks for blocks in FEW_BLOCKS if many and rows // blocks > many[-1]]
+    return [size for size in SIZES if rows // size >= _LARGEST] if rows // SIZES[0] >= MIN_BLOCKS else []
 
 
-def _in_time(timestamps: Array) -> Array:
+def in_time(timestamps: Array) -> Array:
+    """The rows in the order of their times; rows without one are left out."""
     times = np.asarray(timestamps).astype("datetime64[us]")
     order = np.argsort(times, kind="stable")
     known: Array = order[~np.isnat(times[order])]
@@ -99,33 +109,36 @@ def _in_time(timestamps: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A column with the counts of a part of the reference."""
+class _Likeness:
+    """How a block resembles the one before it."""
 
-    column: Binned
-    vector: Counts
+    stays: float  # correlation, in that direction in which blocks differ the most
+    inflation: float = 1.0  # how much more runs that follow each other vary than runs from all over
+    directions: float = np.inf  # that runs differ in independently, when they follow each other
 
-    @property
-    def kind(self) -> Kind:
-        return self.column.kind
 
-    @property
-    def points(self) -> Floats:
-        return self.column.points
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Windows of the reference, and of how many blocks they tell."""
+
+    windows: Counts  # shape (windows, bins), all of one total
+    blocks: int
+    likeness: _Likeness
 
 
 def _column(column: Binned, index: Array, size: int) -> ColumnVariation:
-    blocks = _blocks(index, size, column.vector.size)
-    middle = index.size // 2
-    first, second = (np.bincount(part, minlength=column.vector.size) for part in (index[:middle], index[middle:]))
-    early, late = np.array_split(blocks, 2)
-    seen = [compare_blocks(_Part(column, half), part) for part, half in ((early, second), (late, first))]
-    whole = first + second
-    random = _random(column, whole, size)
-    spreads = {test: _spread(_joined(test, seen), _joined(test, random)) for test in seen[0]}
+    whole = np.bincount(index, minlength=column.vector.size)
+    blocks = _blocks(index, size, whole.size)
+    seen = [_Seen(blocks, len(blocks), _likeness(column, blocks))]
+    if index.size // size < RUNS:
+        seen.append(_composed(column, index, size))
+    rng = np.random.default_rng(_SEED)
+    random = _squares(column, whole, rng.multivariate_hypergeometric(whole, size, _DRAWS, method="marginals"))
+    spreads = [_spreads(_squares(column, whole, one.windows), random, one) for one in seen]
+    tightest = {test: min((s[test] for s in spreads), key=lambda s: s.bound(_RARE)) for test in random}
     missing = blocks[:, -1] / size - whole[-1] / whole.sum()
     return ColumnVariation(
-        spreads={test: spread for test, spread in spreads.items() if spread.level or spread.scale},
+        spreads={test: spread for test, spread in tightest.items() if spread.scale},
         missing_rise=max(float(missing.max()), 0.0),
     )
 
@@ -137,45 +150,70 @@ def _blocks(index: Array, size: int, bins: int) -> Counts:
     return np.stack([np.bincount(index[b * size : (b + 1) * size], minlength=bins) for b in chosen])
 
 
-def _random(column: Binned, whole: Counts, size: int) -> list[dict[Test, Floats]]:
-    """What blocks of rows drawn at random differ by from the half that they are not part of."""
+def _composed(column: Binned, index: Array, size: int) -> _Seen:
+    """Windows of runs that are drawn from all over the reference."""
+    together = max(-(-size * RUNS // index.size), 2)
+    runs = _blocks(index, size // together, column.vector.size)
     rng = np.random.default_rng(_SEED)
-    found = []
-    for half in rng.multivariate_hypergeometric(whole, int(whole.sum()) // 2, _HALVES, method="marginals"):
-        blocks = rng.multivariate_hypergeometric(whole - half, size, _DRAWS, method="marginals")
-        found.append(compare_blocks(_Part(column, half), blocks))
-    return found
+    windows = np.stack([runs[rng.permutation(len(runs))[:together]].sum(axis=0) for _ in range(_DRAWS)])
+    return _Seen(windows, len(runs), _likeness(column, runs, together))
 
 
-def _joined(test: Test, parts: Sequence[Mapping[Test, Floats]]) -> Floats:
-    values = np.concatenate([part[test] for part in parts])
-    known: Floats = values[~np.isnan(values)]
-    return known if MEASURES[test].square else known**2
+def _likeness(column: Binned, blocks: Counts, together: int = 1) -> _Likeness:
+    """How blocks resemble the ones before them, apart from a steady change over the whole time.
+
+    Each direction in which their shares differ has a persistence of its own: weather stays longer than gusts.
+    """
+    merged = blocks @ merging(column.vector, _FEW_BINS, column.kind)
+    mean = merged.sum(axis=0) / merged.sum()
+    apart = (merged / merged.sum(axis=1, keepdims=True) - mean) / np.sqrt(np.where(mean > 0, mean, 1.0))
+    count = len(apart)
+    time = np.arange(count) - (count - 1) / 2
+    apart -= np.outer(time, time @ apart) / (time @ time)
+    variances, directions = np.linalg.eigh(apart.T @ apart)
+    variances = np.maximum(variances, 0.0)
+    if variances[-1] <= 1e-12:
+        return _Likeness(0.0)
+    along = apart @ directions
+    stays = (along[:-1] * along[1:]).sum(axis=0) / np.maximum((along**2).sum(axis=0), 1e-12)
+    # Of so few blocks the correlation comes out too small (Kendall, Biometrika 41, 1954).
+    stays = np.clip(stays + (2 + 3 * np.maximum(stays, 0.0)) / count, 0.0, _LASTING)
+    lag = np.arange(1, together)[:, None]
+    parts = variances * (1 + 2 * ((1 - lag / together) * stays**lag).sum(axis=0))
+    return _Likeness(float(stays[-1]), float(parts.sum() / variances.sum()), float(parts.sum() ** 2 / (parts**2).sum()))
 
 
-def _spread(seen: Floats, random: Floats) -> Spread:
+def _squares(column: Binned, whole: Counts, windows: Counts) -> dict[Test, Floats]:
+    """What windows differ by from the rest of the reference, of each test that fits; values that could be compared only."""
+    found = compare_blocks(column, windows, whole - windows)
+    known = {test: values[~np.isnan(values)] for test, values in found.items()}
+    return {test: values if MEASURES[test].square else values**2 for test, values in known.items()}
+
+
+def _spreads(seen: Mapping[Test, Floats], random: Mapping[Test, Floats], of: _Seen) -> dict[Test, Spread]:
+    return {test: _spread(seen[test], random[test], of) for test in seen}
+
+
+def _spread(seen: Floats, random: Floats, of: _Seen) -> Spread:
     if not (seen.size and random.size):
         return Spread()
-    (level, scale), (usual, noise) = _centre_and_tail(seen), _centre_and_tail(random)
-    # So few blocks show a wider tail by chance: one standard error more is still noise.
-    sure = noise * (1 + (seen.size / 2) ** -0.5)
-    return Spread(level=_rounded(max(level - usual, 0.0)), scale=_rounded(max(scale - sure, 0.0)), blocks=_independent(seen))
-
-
-def _independent(values: Floats) -> float:
-    """How many independent values tell as much as these, of which each resembles the one before (weather stays for days)."""
-    before, after = values[:-1], values[1:]
-    if values.size < 3 or not (before.std() and after.std()):  # one value alone may differ, at an end
-        return float(max(values.size, _FEWEST))
-    likeness = float(np.clip(np.corrcoef(before, after)[0, 1], 0.0, 0.9))
-    return _rounded(max(values.size * (1 - likeness) / (1 + likeness), _FEWEST))
-
-
-def _centre_and_tail(values: Floats) -> tuple[float, float]:
-    """The median, and the mean distance from it of the half above."""
-    ascending = np.sort(values)
-    median = float(np.median(ascending))
-    return median, float(ascending[ascending.size // 2 :].mean()) - median
+    excess, unsure = float(seen.mean() - random.mean()), float(random.std()) * of.blocks**-0.5
+    if excess <= _SURE * unsure:  # so much is sampling noise yet
+        return Spread()
+    stays, inflation = of.likeness.stays, of.likeness.inflation
+    told = max(of.blocks * (1 - stays) / (1 + stays), _FEWEST)  # independent blocks, of their mean
+    spread = max(of.blocks * (1 - stays**2) / (1 + stays**2), _FEWEST)  # and of their variance
+    variance = max(float(seen.var() - random.var()), 1e-9)
+    # So few show the shape but roughly, and a wide tail seldom: it is taken for wider than it looks.
+    shape = min(2 * excess**2 / variance * (1 - (2 / spread) ** 0.5), of.likeness.directions)
+    # A window is independent of the reference's mean; blocks and their like have drawn it to them.
+    apart = (1 + 1 / told) / (1 - 1 / told) * (of.blocks - 1) / (of.blocks + 1)
+    return Spread(
+        scale=_rounded(excess * inflation * apart),
+        shape=_rounded(min(max(shape, 1.0), 100.0)),
+        blocks=_rounded(spread),
+        most=_rounded(_FARTHER * inflation * float(seen.max())),
+    )
 
 
 def _rounded(value: float) -> float:

@@ -15,8 +15,9 @@ from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.columns import Check, judge_columns
 from stationkeeper.workloads.drift.histograms import histogram
 from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.reference import AnyReference
+from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfile
 
+UNSTABLE: Final = "ReferenceUnstable"
 _NAMED: Final = 5  # columns in a message
 
 
@@ -40,6 +41,7 @@ class Findings:
     columns: list[ColumnResult] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     histograms: list[Histogram] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # on the reference
 
     @property
     def verdict(self) -> Verdict:
@@ -86,6 +88,7 @@ def judge(profile: Profile, policy: DriftPolicySpec, *, importance: Mapping[str,
         columns=(results if enough else []) + unknown,
         violations=violations if profile.rows + profile.refused_rows >= policy.min_samples else [],
         histograms=[histogram(profile, check.group, check.column) for check in checks] if profile.rows else [],
+        notes=_notes(reference),
     )
 
 
@@ -93,6 +96,21 @@ def unreadable(why: str) -> Findings:
     """A window of which a profile could not be read: no group can be judged."""
     error = GroupVerdict(Verdict.ERROR, why)
     return Findings(rows=0, data=error, features=error, predictions=error)
+
+
+def _notes(reference: ReferenceProfile) -> list[str]:
+    notes = []
+    if reference.support_rows:
+        notes.append(
+            f"compared with the newest {reference.rows} of the {reference.support_rows} rows of the reference; ranges and categories "
+            "are those of all"
+        )
+    if reference.unstable:
+        named = f"{', '.join(reference.unstable[:_NAMED])}{_more(len(reference.unstable))}"
+        notes.append(
+            f"{UNSTABLE}: {named} moved within the reference by more than its days and weather do; thresholds are wide there"
+        )
+    return notes
 
 
 def _feature_checks(columns: Sequence[AnyReference], policy: DriftPolicySpec) -> tuple[list[Check], list[ColumnResult]]:

@@ -53,7 +53,7 @@ def evaluate_and_publish(config: TrainConfig, store: Store, paths: Paths) -> Tra
     manifest = manifest.model_copy(update={"files": {name: put_blob(store, content) for name, content in packed.files.items()}})
     digest = publish_manifest(store, manifest)
     log.info("published revision %d as %s", manifest.number, digest)
-    sample.keep(store, digest, shipment.rows, prepared.rows_schema, config.model.uid)
+    sample.keep(store, digest, shipment.recent, prepared.rows_schema, config.model.uid)
     return outcomes.settle(store, config, summaries.published(config, store, manifest, digest))
 
 

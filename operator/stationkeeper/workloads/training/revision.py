@@ -30,7 +30,7 @@ from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.outputs import watched
 from stationkeeper.workloads.artifacts.runtime import OnnxPredictor, Predictions, Predictor
 from stationkeeper.workloads.drift.components import fit_components
-from stationkeeper.workloads.drift.reference import build_reference
+from stationkeeper.workloads.drift.reference import build_reference, newest
 from stationkeeper.workloads.training import estimation, estimators, golden_rows, reading
 from stationkeeper.workloads.training.challenger import Challenger, input_of
 from stationkeeper.workloads.training.convert import PROBABILITY_TOLERANCE, convert, difference
@@ -65,6 +65,13 @@ class Shipment:
         return self.prepared.rows_schema
 
     @property
+    def recent(self) -> pl.DataFrame:
+        """The rows that traffic is compared with: the newest stretch."""
+        times = _times(self.rows, self.meaning)
+        chosen = None if times is None else newest(times)
+        return self.rows if chosen is None else self.rows.filter(pl.Series(chosen))
+
+    @property
     def seed(self) -> int:
         """The seed of the attempt."""
         return estimators.seed_of(self.config.model.uid, self.config.episode, self.config.attempt)
@@ -96,8 +103,10 @@ def contents(shipment: Shipment) -> Contents:
         watched(draft, shipment.judged),
         timestamps=_times(rows, meaning),
         prediction_timestamps=_times(holdout, meaning),
+        recent=True,
     ).encode()
-    files[FILE_PCA] = fit_components(rows, meaning.features, timestamps=_times(rows, meaning), seed=shipment.seed).encode()
+    recent = shipment.recent
+    files[FILE_PCA] = fit_components(recent, meaning.features, timestamps=_times(recent, meaning), seed=shipment.seed).encode()
     files[FILE_ESTIMATION] = _estimation(shipment, draft).encode()
     return Contents(files, form, predictor)
 

@@ -236,7 +236,8 @@ def test_blocks_are_measured_as_one_by_one(test: Test) -> None:
     name = "float" if "numeric" in MEASURES[test].kinds else "string"
     parts = [count(against(name), COLUMNS[name][i : i + 300]) for i in range(0, ROWS, 300)]
     (column,) = against(name).layout.reference.features
-    together = compare_blocks(column, np.stack([part.counts("features", "x") for part in parts]))[test]
+    blocks = np.stack([part.counts("features", "x") for part in parts])
+    together = compare_blocks(column, blocks, np.broadcast_to(column.vector, blocks.shape))[test]
     assert together.tolist() == pytest.approx([measured(test, part).value for part in parts])
 
 

@@ -10,7 +10,15 @@ from stationkeeper.api.base import canonical_json
 from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.artifacts.columns import ColumnError
 from stationkeeper.workloads.drift.bins import MAX_CATEGORIES, RARE
-from stationkeeper.workloads.drift.reference import CategoricalReference, NumericReference, ReferenceProfile, build_reference
+from stationkeeper.workloads.drift.calibration import calibrate, limit, ordinary
+from stationkeeper.workloads.drift.reference import (
+    CategoricalReference,
+    NumericReference,
+    ReferenceProfile,
+    build_reference,
+    newest,
+)
+from stationkeeper.workloads.drift.statistics import compare
 from tests.unit.workloads.drift import helpers
 
 RNG = np.random.default_rng(5)
@@ -124,13 +132,14 @@ def test_what_cannot_be_profiled_is_refused_by_name() -> None:
 
 def test_variation_is_measured_in_blocks_of_time_whatever_the_order_of_rows() -> None:
     data = helpers.columns(20_000)
-    data["temp"] = 10 * np.sin(np.arange(20_000) / 2_000) + RNG.normal(size=20_000)  # seasons
+    data["temp"] = 10 * np.sin(np.arange(20_000) / 200) + RNG.normal(size=20_000)  # nights and days
     times = np.arange(20_000).astype("datetime64[m]")
     shuffled = RNG.permutation(20_000)
     made = build_reference(helpers.frame(data)[shuffled], helpers.FEATURES, {}, timestamps=times[shuffled])
-    assert [v.size for v in made.variation] == [125, 250, 500, 1_000, 1_250, 1_666, 2_500, 3_333]
+    assert [v.size for v in made.variation] == [125, 250, 500, 1_000, 2_000, 4_000]
+    assert made.variation == build_reference(helpers.frame(data), helpers.FEATURES, {}, timestamps=times).variation
     block = made.variation[2].features
-    assert block["temp"].spreads["PSI"].level > 0.5
+    assert block["temp"].spreads["PSI"].scale > 0.5
     assert set(block["temp"].spreads) == {
         "PSI",
         "KolmogorovSmirnov",
@@ -140,20 +149,98 @@ def test_variation_is_measured_in_blocks_of_time_whatever_the_order_of_rows() ->
         "TotalVariation",
     }
     # What is drawn independently shows next to nothing beyond sampling noise.
-    assert all(spread.level + spread.scale < 0.02 for spread in block["distance"].spreads.values())
+    assert all(spread.bound(1e-3) < 0.05 for spread in block["distance"].spreads.values())
     assert not {"KolmogorovSmirnov", "Wasserstein"} & set(block["carrier"].spreads)
 
 
-def test_weather_that_stays_makes_the_blocks_of_the_reference_tell_less() -> None:
-    rng = np.random.default_rng(6)
+def weather(stay: int, rows: int = 16_000, seed: int = 6) -> Any:
+    """Values around a level that stays for so many times 250 rows."""
+    rng = np.random.default_rng(seed)
+    return np.repeat(rng.normal(size=-(-rows // (250 * stay))), 250 * stay)[:rows] + rng.normal(size=rows)
 
+
+def test_weather_that_stays_makes_the_blocks_of_the_reference_tell_less() -> None:
     def blocks(stay: int) -> float:
-        data = helpers.columns(16_000)
-        data["temp"] = np.repeat(rng.normal(size=16_000 // (250 * stay)), 250 * stay) + rng.normal(size=16_000)
-        made = build_reference(helpers.frame(data), helpers.FEATURES, {}, timestamps=np.arange(16_000).astype("datetime64[m]"))
-        return next(v for v in made.variation if v.size == 250).features["temp"].spreads["PSI"].blocks
+        return next(v for v in of_temp(weather(stay)).variation if v.size == 250).features["temp"].spreads["PSI"].blocks
 
     assert blocks(8) < 30 < 40 < blocks(1) <= 64
+
+
+def of_temp(values: Any, **more: Any) -> ReferenceProfile:
+    """The reference of rows a minute apart, with these values of `temp`."""
+    data = {**helpers.columns(len(values)), "temp": values}
+    times = np.arange(len(values)).astype("datetime64[m]")
+    return build_reference(helpers.frame(data), helpers.FEATURES, {}, timestamps=times, **more)
+
+
+def test_a_season_in_the_reference_is_not_ordinary_in_the_window_that_follows() -> None:
+    """What goes on is drift; what comes and goes is not."""
+    days = weather(1, 18_000)
+    for season, drifted in ((np.zeros(18_000), False), (np.linspace(-2, 2.5, 18_000), True)):
+        values = days + season
+        column, variation = of_temp(values[:16_000]).features[0], of_temp(values[:16_000]).variation
+        window = np.bincount(column.index(values[16_000:]), minlength=column.bins)
+        found = compare("PSI", column, window)
+        assert (found.value > limit(calibrate(found, 1e-3, ordinary(variation, "features", "temp", 2_000)))) is drifted
+
+
+@pytest.mark.parametrize(
+    ("moved", "named"),
+    [(np.zeros(16_000), []), (np.linspace(0, 5, 16_000), ["temp"]), (np.sin(np.arange(16_000) / 200), [])],
+    ids=["steady", "moves on", "comes and goes"],
+)
+def test_a_reference_that_drifts_within_itself_is_unstable(moved: Any, named: list[str]) -> None:
+    assert of_temp(weather(1) + moved).unstable == named
+
+
+def test_without_timestamps_nobody_knows_whether_it_is_stable() -> None:
+    assert helpers.reference(2_000).unstable == []
+
+
+# ---- the newest stretch ----
+
+
+def test_counts_are_those_of_the_newest_quarter_and_ranges_those_of_all_rows() -> None:
+    rows, year = 100_000, np.arange(100_000) * (365 / 100_000)
+    data = helpers.columns(rows)
+    data["temp"] = 10 - 20 * np.cos(2 * np.pi * year / 365) + RNG.normal(size=rows)
+    data["carrier"][:100] = "ZZ"
+    times = np.datetime64("2013-01-01", "s") + (year * 86_400).astype("timedelta64[s]")
+    made = build_reference(helpers.frame(data), helpers.FEATURES, {}, timestamps=times, recent=True)
+    quarter = data["temp"][times >= times[-1] - np.timedelta64(91, "D")]
+    assert (made.rows, made.support_rows) == (quarter.size, rows)
+    temp, carrier = made.features[0], made.features[2]
+    assert isinstance(temp, NumericReference)
+    assert isinstance(carrier, CategoricalReference)
+    assert (temp.minimum, temp.maximum) == (data["temp"].min(), data["temp"].max())
+    assert np.array_equal(np.bincount(temp.index(quarter), minlength=temp.bins), temp.vector)
+    assert max(temp.counts) < 3 * made.rows / 64, "the bins are even over what is counted"
+    summer = np.bincount(temp.index(data["temp"][rows // 2 : rows // 2 + 100]), minlength=temp.bins)
+    assert summer[[0, -2]].sum() == 0, "July is no longer ordinary, but in range"
+    assert carrier.counts[carrier.categories.index("ZZ")] == 0
+    assert ReferenceProfile.decode(made.encode()) == made
+
+
+@pytest.mark.parametrize(
+    ("rows", "days", "counted"),
+    [(30_000, 60, None), (15_000, 700, None), (30_000, 300, 20_000), (300_000, 182, 150_000)],
+    ids=["short enough", "too few rows", "few rows a day", "half a year"],
+)
+def test_the_newest_stretch_is_a_quarter_or_enough_rows(rows: int, days: int, counted: int | None) -> None:
+    times = np.datetime64("2013-01-01", "s") + (np.arange(rows) * (days * 86_400 / rows)).astype("timedelta64[s]")
+    chosen = newest(times)
+    assert (chosen if chosen is None else int(chosen.sum())) == (
+        counted if counted is None else pytest.approx(counted, rel=0.001)
+    )
+
+
+def test_predictions_without_rows_have_no_newest_ones() -> None:
+    data = helpers.columns(30_000)
+    times = np.datetime64("2013-01-01", "s") + (np.arange(30_000) * 1_000).astype("timedelta64[s]")
+    made = build_reference(
+        helpers.frame(data), helpers.FEATURES, {}, timestamps=times, prediction_timestamps=times[:100], recent=True
+    )
+    assert (made.rows, made.prediction_rows) == (20_000, 0)
 
 
 def test_a_profile_of_an_earlier_build_is_read_without_its_variation() -> None:

@@ -12,7 +12,7 @@ from stationkeeper.api.driftpolicy import Test
 from stationkeeper.api.manifest import ColumnKind
 from stationkeeper.workloads.drift.bins import NumericReference, column_reference
 from stationkeeper.workloads.drift.calibration import calibrate, level, limit, ordinary
-from stationkeeper.workloads.drift.chance import chi_square_quantile, chi_square_tail, noise, normal_quantile, p_value
+from stationkeeper.workloads.drift.chance import chi_square_quantile, chi_square_tail, f_quantile, noise, normal_quantile, p_value
 from stationkeeper.workloads.drift.statistics import MEASURES, Statistic, compare, compare_blocks
 from stationkeeper.workloads.drift.statistics.binning import merging
 from stationkeeper.workloads.drift.statistics.distances import LEAST, SMOOTHING
@@ -205,33 +205,56 @@ def test_a_threshold_is_the_largest_of_noise_variation_and_effect() -> None:
     assert calibrate(found, 0.001, ColumnVariation(spreads={"Hellinger": Spread(level=1.0)})) == alone
 
 
-def test_a_long_window_has_the_tightest_bound_that_blocks_no_longer_than_it_give() -> None:
-    def size(rows: int, scale: float, blocks: int) -> Variation:
-        spreads = {"PSI": Spread(scale=scale, blocks=blocks)} if scale else {}
+def test_the_largest_size_counts_that_is_not_larger_than_the_window() -> None:
+    def size(rows: int, scale: float) -> Variation:
+        spreads = {"PSI": Spread(scale=scale)} if scale else {}
         return Variation(size=rows, features={"x": ColumnVariation(spreads=spreads, missing_rise=scale)})
 
-    known = [size(500, 0.4, 64), size(1_000, 0.2, 20), size(1_666, 0.1, 12), size(3_333, 0.15, 6)]
+    known = [size(500, 0.4), size(1_000, 0.2), size(2_000, 0.1)]
     chosen = {rows: ordinary(known, "features", "x", rows) for rows in (100, 600, 1_500, 2_000, 9_000)}
-    assert {rows: c and c.spreads["PSI"].scale for rows, c in chosen.items()} == {
-        100: 0.4,
-        600: 0.4,
-        1_500: 0.2,
-        2_000: 0.1,
-        9_000: 0.1,
-    }
-    calm = ordinary([*known, size(5_000, 0.0, 6)], "features", "x", 9_000)
+    scales = {rows: found and found.spreads["PSI"].scale for rows, found in chosen.items()}
+    assert scales == {100: 0.4, 600: 0.4, 1_500: 0.2, 2_000: 0.1, 9_000: 0.1}
+    calm = ordinary([*known, size(5_000, 0.0)], "features", "x", 9_000)
     assert calm is not None
-    assert calm.spreads["PSI"] == Spread()
+    assert calm.spreads == {}
     assert ordinary(known, "predictions", "x", 500) is None
 
 
 def test_few_blocks_tell_little_about_a_rare_window() -> None:
+    bounds = [Spread(scale=0.1, shape=1, blocks=n).bound(1e-4) for n in (6, 20, 40, 128)]
+    assert bounds == sorted(bounds, reverse=True)
+    # Were the scale known, the bound would be that of chi-square.
+    assert Spread(scale=0.1, shape=3, blocks=1e6).bound(1e-4) == pytest.approx(0.1 * stats.chi2.isf(1e-4, 3) / 3, rel=1e-3)
+
+
+def test_one_steady_direction_has_a_wider_tail_than_many() -> None:
+    bounds = [Spread(scale=0.1, shape=shape, blocks=30).bound(1e-4) for shape in (1, 2, 5, 50)]
+    assert bounds == sorted(bounds, reverse=True)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.01, 5e-4, 1e-6])
+@pytest.mark.parametrize(("freedom", "under"), [(1, 2), (1, 19.5), (2.4, 7), (10, 300), (100, 12_700)])
+def test_the_quantiles_of_f_are_scipys(alpha: float, freedom: float, under: float) -> None:
+    assert f_quantile(alpha, freedom, under) == pytest.approx(float(stats.f.isf(alpha, freedom, under)), rel=1e-6)
+
+
+def test_a_window_mostly_outside_of_the_range_is_never_ordinary() -> None:
+    """However widely the reference varies, as long as none of its own windows went so far."""
+    wild = Spread(scale=50.0, shape=1, blocks=4, most=0.5)
+    half = np.concatenate((A[:3_000], np.full(3_001, 1e6)))
+    for test, outside in (("PSI", half), ("KolmogorovSmirnov", half[2_000:]), ("Wasserstein", half[2_000:])):
+        found = compare(test, REFERENCE, counts(outside))
+        assert found.value > limit(calibrate(found, 1e-4, ColumnVariation(spreads={test: wild})))
+    known = ColumnVariation(spreads={"PSI": wild.model_copy(update={"most": 15.0})})
+    found = compare("PSI", REFERENCE, counts(half))
+    assert limit(calibrate(found, 1e-4, known)) == 15.0, "what the reference itself has shown is ordinary"
+
+
+def test_a_spread_of_an_earlier_build_has_no_end() -> None:
+    old = Spread.model_validate({"level": 2.0, "scale": 0.5, "blocks": 12.0})
     found = compare("PSI", REFERENCE, counts(B))
-    parts = [calibrate(found, 1e-4, ColumnVariation(spreads={"PSI": Spread(scale=0.1, blocks=n)})) for n in (20, 40, 64)]
-    wider = [part.variation - part.noise for part in parts]
-    assert wider == sorted(wider, reverse=True)
-    # What independent exponential values with a mean of .1 above their median exceed, were the mean known: .1 ln(1 / 2e-4).
-    assert wider[-1] > 0.85
+    threshold = calibrate(found, 1e-4, ColumnVariation(spreads={"PSI": old}))
+    assert threshold.variation == pytest.approx(threshold.noise + 2.0 + 0.5 * f_quantile(1e-4, 2.0, 22.0))
 
 
 @pytest.mark.parametrize(
@@ -246,8 +269,9 @@ def test_a_window_shares_its_false_alarms_by_benjamini_and_hochberg(p_values: li
 
 def test_blocks_without_a_value_are_no_evidence() -> None:
     blocks = np.stack((counts(A[:100]), counts([np.nan] * 100)))
-    assert np.isnan(compare_blocks(REFERENCE, blocks)["KolmogorovSmirnov"]).tolist() == [False, True]
-    assert all(np.isnan(values).all() for values in compare_blocks(REFERENCE, blocks * 0).values())
+    rest = REFERENCE.vector - blocks
+    assert np.isnan(compare_blocks(REFERENCE, blocks, rest)["KolmogorovSmirnov"]).tolist() == [False, True]
+    assert all(np.isnan(values).all() for values in compare_blocks(REFERENCE, blocks * 0, rest).values())
 
 
 def test_a_statistic_names_its_test() -> None:

@@ -9,7 +9,28 @@ where the current sample fell, so that chance has the distribution that `calibra
     registry   the tests by name, and how they are called
 """
 
-from stationkeeper.workloads.drift.statistics.binning import Binned, Counts, Floats, Kind
-from stationkeeper.workloads.drift.statistics.registry import MEASURES, Measure, Statistic, compare, compare_blocks, fitting
+from stationkeeper.workloads.drift.statistics.binning import Binned, Counts, Floats, Kind, merging
+from stationkeeper.workloads.drift.statistics.registry import (
+    MEASURES,
+    Measure,
+    Statistic,
+    compare,
+    compare_blocks,
+    fitting,
+    mostly_outside,
+)
 
-__all__ = ["MEASURES", "Binned", "Counts", "Floats", "Kind", "Measure", "Statistic", "compare", "compare_blocks", "fitting"]
+__all__ = [
+    "MEASURES",
+    "Binned",
+    "Counts",
+    "Floats",
+    "Kind",
+    "Measure",
+    "Statistic",
+    "compare",
+    "compare_blocks",
+    "fitting",
+    "merging",
+    "mostly_outside",
+]

@@ -26,11 +26,12 @@ class Measure:
     kinds: tuple[Kind, ...] = ("numeric", "categorical")
     ordered: bool = False  # compares distribution functions: all bins in order, missing values left out
     square: bool = False  # grows with the square of a shift, as its chance does
+    outside: float = 0.75  # share of rows outside of the reference's range that is never ordinary
     unit: float = 1.0  # what it (or its square) is of the chi-square distance, for samples that differ little
 
 
 MEASURES: Final[dict[Test, Measure]] = {
-    "PSI": Measure("PSI", distances.population_stability_index, "chi-square", 0.02, square=True),
+    "PSI": Measure("PSI", distances.population_stability_index, "chi-square", 0.02, square=True, outside=0.5),
     "KolmogorovSmirnov": Measure("KS", distances.kolmogorov_smirnov, "Kolmogorov", 0.057, kinds=("numeric",), ordered=True),
     "Wasserstein": Measure("Wasserstein", distances.wasserstein, "simulated", 0.143, kinds=("numeric",), ordered=True),
     "JensenShannon": Measure("Jensen-Shannon", distances.jensen_shannon, "chi-square", 0.06, unit=1 / (8 * math.log(2))),
@@ -71,7 +72,7 @@ def compare(test: Test, column: Binned, current: Counts) -> Statistic:
         column: the reference.
         current: counts of the other sample in the reference's bins, shape (bins,).
     """
-    found = _shares(column, current[None, :], ordered=MEASURES[test].ordered)
+    found = _shares(column, current[None, :], column.vector, ordered=MEASURES[test].ordered)
     if _incomparable(test, found):
         return Statistic(test, float("nan"), found.reference_size, found.current_size)
     value = float(MEASURES[test].distance(found)[0])
@@ -79,11 +80,24 @@ def compare(test: Test, column: Binned, current: Counts) -> Statistic:
     return Statistic(test, value, found.reference_size, found.current_size, tuple(found.p.tolist()), points)
 
 
-def compare_blocks(column: Binned, blocks: Counts) -> dict[Test, Floats]:
-    """Every test that fits a column, on each row of counts, all of one total: shape (blocks, bins) in, (blocks,) out, NaN as in
-    `compare`.
+def mostly_outside(statistic: Statistic) -> float:
+    """What a window of these sizes gives, the share `outside` of which lies where the reference has no row, or the fewest.
+
+    All other rows are as in the reference. Of numbers that is the side on which its range ends farther.
     """
-    views = {ordered: _shares(column, blocks, ordered=ordered) for ordered in (False, True)}
+    p, measure = np.array(statistic.shares), statistic.measure
+    ends = [0, p.size - 1] if measure.ordered else [int(p.argmin())]
+    q = (1 - measure.outside) * p + measure.outside * np.eye(p.size)[ends]
+    shares = Shares(p, q, statistic.reference_size, statistic.current_size, np.array(statistic.points))
+    return float(measure.distance(shares).max())
+
+
+def compare_blocks(column: Binned, blocks: Counts, rest: Counts) -> dict[Test, Floats]:
+    """Every test that fits a column, on each row of counts against the row of `rest`, in the bins that the column has for them.
+
+    All blocks are of one total, and so are all of the rest: shapes (blocks, bins) in, (blocks,) out, NaN as in `compare`.
+    """
+    views = {ordered: _shares(column, blocks, rest, ordered=ordered) for ordered in (False, True)}
     return {
         test: np.full(len(blocks), np.nan) if _incomparable(test, found) else measure.distance(found)
         for test, measure in MEASURES.items()
@@ -91,19 +105,19 @@ def compare_blocks(column: Binned, blocks: Counts) -> dict[Test, Floats]:
     }
 
 
-def _shares(column: Binned, blocks: Counts, *, ordered: bool) -> Shares:
-    reference, points = column.vector, np.empty(0)
+def _shares(column: Binned, blocks: Counts, reference: Counts, *, ordered: bool) -> Shares:
+    bins, points = column.vector, np.empty(0)
     if ordered:
-        reference, blocks = reference[:-1], blocks[:, :-1]
-    n, sizes = int(reference.sum()), blocks.sum(axis=1)
-    m = int(sizes.max(initial=0))
+        bins, reference, blocks = bins[:-1], reference[..., :-1], blocks[:, :-1]
+    before, sizes = reference.sum(axis=-1, keepdims=True), blocks.sum(axis=1)
+    n, m = int(before.max()), int(sizes.max(initial=0))
     if n and ordered:
-        points = column.points / distances.deviation(reference / n, column.points) if column.points.size else points
+        points = column.points / distances.deviation(bins / bins.sum(), column.points) if column.points.size else points
     elif n and m:
-        merged = merging(reference, min(n, m), column.kind)
+        merged = merging(bins, min(n, m), column.kind)
         reference, blocks = reference @ merged, blocks @ merged
     with np.errstate(invalid="ignore"):
-        return Shares(reference / np.int64(n), blocks / sizes[:, None], n, m, points)
+        return Shares(reference / before, blocks / sizes[:, None], n, m, points)
 
 
 def _incomparable(test: Test, found: Shares) -> bool:
