@@ -1,12 +1,14 @@
 """How often a healthy model is called drifted, and how small a drift is found: `python -m tests.benchmarks.drift.false_alarms`.
 
 A window is drawn as counts from the true shares of the reference's bins, so that a window of a million rows costs no more than
-one of 200. References are samples themselves: the rates are over references and windows.
+one of 200. References are samples themselves: the rates are over references and windows. What is not drawn independently, days and
+weather, is in `traffic`.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -15,20 +17,21 @@ from scipy import stats
 
 from stationkeeper.api.driftpolicy import DistributionCheck, Test
 from stationkeeper.api.manifest import Column, ColumnKind
-from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift import grid
-from stationkeeper.workloads.drift.columns import Check, judge_columns
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import NumericReference, ReferenceProfile, build_reference
-from stationkeeper.workloads.drift.statistics import MEASURES
+from tests.benchmarks.drift.alarms import ALPHA, Array, Generator, alarms
+from tests.benchmarks.drift.curves import Panel, drawn
+from tests.benchmarks.drift.traffic import SCENARIOS, rates
 
 SIZES: Final = (200, 500, 2_000, 10_000, 100_000, 1_000_000)
+POWER_SIZES: Final = (500, 5_000, 50_000)
+HOURS: Final = (1, 6, 24, 168)
 REFERENCE_ROWS: Final = 20_000
+POWER_REFERENCE_ROWS: Final = 100_000
 REFERENCES: Final = 40
 TESTS: Final[tuple[Test, ...]] = get_args(Test)
-
-Array = np.ndarray[Any, Any]
-Generator = np.random.Generator
+DEPENDENT_TESTS: Final[tuple[Test, ...]] = ("PSI", "KolmogorovSmirnov")
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,14 @@ class Numbers:
         """Values, NaN for missing."""
         return np.where(rng.random(rows) < self.missing, np.nan, self.inverse(rng.random(rows)))
 
-    def shares(self, column: Any, shift: float = 0.0) -> Array:
-        """The true share of each bin of a reference, when all values rise by `shift`."""
+    def shares(self, column: Any) -> Array:
+        """The true share of each bin of a reference."""
         assert isinstance(column, NumericReference)
         z = grid.borders(np.array([*column.edges, column.top + 1]))
         z = z * np.where(z < 0, 1 - 1e-9, 1.0)  # on the left a cell ends with its upper border, on the right before it
         x = column.center + column.scale * z
         x = np.where((z > 0) & (x <= column.center), np.nextafter(column.center, np.inf), x)  # so near that adding rounds it away
-        below = self.below(x - shift)
+        below = self.below(x)
         return np.append(np.diff(below, prepend=0.0, append=1.0) * (1 - self.missing), self.missing)
 
 
@@ -64,10 +67,9 @@ class Words:
         """Words."""
         return rng.choice([f"w{i}" for i in range(len(self.of))], rows, p=self.of).astype(object)
 
-    def shares(self, column: Any, shift: float = 0.0) -> Array:
-        """The true share of each bin of a reference, when `shift` of the rows of the last word become the first."""
+    def shares(self, column: Any) -> Array:
+        """The true share of each bin of a reference."""
         p = np.array(self.of)
-        p[0], p[-1] = p[0] + shift * p[-1], p[-1] * (1 - shift)
         named = [float(p[int(name[1:])]) for name in column.categories]
         return np.array([*named, max(1.0 - sum(named), 0.0), 0.0])
 
@@ -91,7 +93,7 @@ COLUMNS: Final[dict[str, Numbers | Words]] = {
 }
 
 
-def reference(rng: Generator, columns: dict[str, Numbers | Words] = COLUMNS, rows: int = REFERENCE_ROWS) -> ReferenceProfile:
+def reference(rng: Generator, columns: Mapping[str, Numbers | Words] = COLUMNS, rows: int = REFERENCE_ROWS) -> ReferenceProfile:
     """A reference of these columns, drawn."""
     kinds = {name: ColumnKind.NUMERIC if isinstance(c, Numbers) else ColumnKind.CATEGORICAL for name, c in columns.items()}
     frame = pl.DataFrame({name: pl.Series(column.draw(rng, rows).tolist()) for name, column in columns.items()})
@@ -99,11 +101,11 @@ def reference(rng: Generator, columns: dict[str, Numbers | Words] = COLUMNS, row
 
 
 def windows(
-    rng: Generator, of: ReferenceProfile, rows: int, count: int, shift: float = 0.0, columns: dict[str, Numbers | Words] = COLUMNS
+    rng: Generator, of: ReferenceProfile, rows: int, count: int, columns: Mapping[str, Numbers | Words] = COLUMNS
 ) -> Iterator[Profile]:
-    """Healthy windows of so many rows, or with every column shifted."""
+    """Windows of so many rows of these columns."""
     empty = Profile.empty(of)
-    drawn = {c.name: rng.multinomial(rows, _whole(columns[c.name].shares(c, shift)), count) for c in of.features}
+    drawn = {c.name: rng.multinomial(rows, _whole(columns[c.name].shares(c)), count) for c in of.features}
     for i in range(count):
         window = empty.fresh()
         window.vector[0] = rows
@@ -115,14 +117,6 @@ def windows(
 def _whole(shares: Array) -> Array:
     shares = np.clip(shares, 0.0, 1.0)
     return shares / shares.sum()
-
-
-def alarms(window: Profile, asked: DistributionCheck, alpha: float, others: int = 0) -> int:
-    """Distributions of features that breach; completeness shares `alpha` with them, as it does in a policy."""
-    features = window.layout.reference.features
-    checks = [Check("features", column, asked) for column in features]
-    results = judge_columns(window, checks, alpha, len(features) + others, {})
-    return sum(result.verdict is Verdict.BREACHED for result in results)
 
 
 def alarm_rate(
@@ -143,58 +137,53 @@ def alarm_rate(
     return float(np.mean(found))
 
 
-def power(
-    test: Test, name: str, rows: int, shift: float, count: int, alpha: float = 0.01, checks: int = 40, seed: int = 2
-) -> float:
-    """How often a shift of one column among `checks` healthy ones is found."""
+# ---- planted effects ----
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An effect in one column, and what its size means."""
+
+    title: str
+    size: str
+    column: str
+    plant: Callable[[Any, float], Numbers | Words]
+    sizes: tuple[float, ...]
+
+
+def _rise(column: Numbers, by: float) -> Numbers:
+    return replace(column, below=lambda x: column.below(x - by))
+
+
+def _spread(column: Numbers, by: float) -> Numbers:
+    return replace(column, below=lambda x: column.below(x / (1 + by)))
+
+
+def _lose(column: Numbers, by: float) -> Numbers:
+    return replace(column, missing=column.missing + by)
+
+
+def _swap(column: Words, by: float) -> Words:
+    first, *middle, last = column.of
+    return Words((first + by, *middle, last - by))
+
+
+PLANTED: Final = (
+    Planted("mean", "standard deviations", "normal", _rise, (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)),
+    Planted("spread", "rise of the standard deviation", "normal", _spread, (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)),
+    Planted("missing", "further share of rows without a value", "normal", _lose, (0.002, 0.005, 0.01, 0.02, 0.03, 0.05)),
+    Planted("category", "share of rows that change from one word to another", "four words", _swap, (0.01, 0.02, 0.04, 0.06, 0.08, 0.1)),
+)  # fmt: skip
+
+
+def power(planted: Planted, size: float, rows: int, count: int, *, test: Test = "PSI", checks: int = 40, seed: int = 2) -> float:
+    """How often an effect in one column among so many is found."""
     rng = np.random.default_rng((seed, rows))
-    of = reference(rng, {name: COLUMNS[name]})
+    of = reference(rng, {planted.column: COLUMNS[planted.column]}, POWER_REFERENCE_ROWS)
+    moved = {planted.column: planted.plant(COLUMNS[planted.column], size)}
     asked = DistributionCheck(test=test)
-    return float(np.mean([alarms(w, asked, alpha, 2 * checks) > 0 for w in windows(rng, of, rows, count, shift)]))
-
-
-# ---- traffic that is not drawn independently ----
-
-
-def daily(rng: Generator, days: int, rows_a_day: int, columns: int, level: float = 0.0) -> dict[str, Array]:
-    """Traffic of whole days: each column has a daily cycle, weather that stays for days, and noise; and `at`, in minutes."""
-    minute = np.sort(rng.integers(0, days * 1_440, days * rows_a_day))
-    found = {"at": minute.astype("datetime64[m]")}
-    for i in range(columns):
-        weather = np.zeros(days)
-        for day in range(1, days):
-            weather[day] = 0.7 * weather[day - 1] + rng.normal(0, 0.4)
-        cycle = 0.5 * np.sin(2 * np.pi * (minute / 1_440 + i / columns))
-        found[f"x{i}"] = level + cycle + weather[minute // 1_440] + rng.normal(size=minute.size)
-    return found
-
-
-def daily_alarm_rate(
-    hours: int, *, columns: int = 10, days: int = 60, runs: int = 20, test: Test = "PSI", level: float = 0.0
-) -> float:
-    """The share of windows of healthy daily traffic (500 rows an hour) with any breach, against the weeks before."""
-    found = []
-    for run in range(runs):
-        rng = np.random.default_rng((3, run))
-        traffic = daily(rng, 2 * days, 24 * 500, columns)
-        half = days * 24 * 500
-        names = [name for name in traffic if name != "at"]
-        frame = pl.DataFrame({name: traffic[name][:half] for name in names})
-        of = build_reference(
-            frame, [Column(name=name, kind=ColumnKind.NUMERIC) for name in names], {}, timestamps=traffic["at"][:half]
-        )
-        found += list(_judged(of, traffic, names, half, hours * 500, test, level))
+    found = [alarms(w, asked, others=2 * (checks - 1)) > 0 for w in windows(rng, of, rows, count, moved)]
     return float(np.mean(found))
-
-
-def _judged(
-    of: ReferenceProfile, traffic: dict[str, Array], names: Sequence[str], start: int, rows: int, test: Test, level: float
-) -> Iterator[bool]:
-    empty, asked = Profile.empty(of), DistributionCheck(test=test, min_effect=0.0)
-    for at in range(start, len(traffic["at"]) - rows + 1, rows):
-        window = empty.fresh()
-        window.update({name: traffic[name][at : at + rows] + level for name in names}, {})
-        yield alarms(window, asked, 0.01) > 0
 
 
 # ---- the tables ----
@@ -209,8 +198,8 @@ def _head(*cells: object) -> None:
     _row(*("---" for _ in cells))
 
 
-def _alarm_table(count: int) -> None:
-    print(f"\nHealthy windows with any alarm, of {count} for each figure (promised: at most 1.00%)\n")
+def _independent(count: int) -> None:
+    print(f"\nWindows of independent rows with any alarm, of {count:,} for each figure (promised: at most {ALPHA:.2%})\n")
     _head("rows of the window", *(f"{rows:,}" for rows in SIZES))
     _row("PSI, policy as it is", *(alarm_rate("PSI", rows, count, effect=None) for rows in SIZES))
     for test in TESTS:
@@ -218,33 +207,58 @@ def _alarm_table(count: int) -> None:
         _row(f"{test}, no least effect", *(alarm_rate(test, rows, **{"count": count, **many}) for rows in SIZES))
 
 
-def _power_table(count: int) -> None:
-    print("\nDrifts that are found in one column among forty, by rows of the window\n")
-    _head("test", "column", "shift", *(f"{rows:,}" for rows in SIZES))
-    for test in TESTS:
-        name = "normal" if "numeric" in MEASURES[test].kinds else "four words"
-        for shift in (0.1, 0.2, 0.3, 0.5, 1.0):
-            _row(test, name, shift, *(power(test, name, rows, shift, count) for rows in SIZES))
+def _dependent(runs: int) -> None:
+    print(
+        f"\nWindows of days and weather with any alarm among ten columns (promised: at most {ALPHA:.2%}), and drifts told in a month\n"
+    )
+    _head("traffic", "test", "window", "windows", "any alarm", "features drifted", "drifts a month")
+    for scenario in SCENARIOS:
+        for (test, hours), found in rates(scenario, [(t, h) for t in DEPENDENT_TESTS for h in HOURS], range(runs)).items():
+            told = f"{found.windows:,}", found.any, found.drifted, f"{found.events:.3f}"
+            _row(scenario.name, test, f"{hours} h", *told)
 
 
-def _daily_table(runs: int) -> None:
-    print("\nDaily traffic with weather: windows with any alarm of ten columns, healthy and shifted by two standard deviations\n")
-    _head("test", "window", "healthy", "shifted")
-    for test in ("PSI", "KolmogorovSmirnov"):
-        for hours in (1, 6, 24):
-            shifted = daily_alarm_rate(hours, runs=max(runs // 5, 1), test=test, level=2.0)
-            _row(test, f"{hours} h", daily_alarm_rate(hours, runs=runs, test=test), shifted)
+def _moved(runs: int) -> None:
+    print("\nThe same traffic, all its values moved: windows in which the features have drifted\n")
+    shifts = (0.5, 1.0, 2.0, 3.0)
+    _head("traffic", "window", *(f"by {shift:g} sd" for shift in shifts))
+    for scenario in SCENARIOS:
+        found = [rates(scenario, [("PSI", hours) for hours in HOURS], range(runs), moved=shift) for shift in shifts]
+        for hours in HOURS:
+            _row(scenario.name, f"{hours} h", *(by["PSI", hours].drifted for by in found))
+
+
+def _powers(count: int, picture: Path | None) -> None:
+    print(f"\nDrifts that are found in one column among forty, of {count} windows for each figure\n")
+    _head("effect in the column", "size", *(f"{rows:,} rows" for rows in POWER_SIZES))
+    panels = []
+    for planted in PLANTED:
+        found = {rows: [power(planted, size, rows, count) for size in planted.sizes] for rows in POWER_SIZES}
+        for i, size in enumerate(planted.sizes):
+            _row(f"{planted.title}: {planted.size}", f"{size:g}", *(f"{line[i]:.0%}" for line in found.values()))
+        lines = {f"{rows:,} rows": line for rows, line in found.items()}
+        panels.append(Panel(planted.title, planted.size, planted.sizes, lines))
+    if picture:
+        picture.write_text(drawn(panels), encoding="utf-8")
+        print(f"\n{picture}: {picture.stat().st_size:,} bytes")
 
 
 def main() -> None:
-    """Print all tables as Markdown."""
+    """Print all tables as Markdown, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=["independent", "dependent", "moved", "power", []], help="without any: all")
     parser.add_argument("--windows", type=int, default=10_000, help="healthy windows for each figure")
-    parser.add_argument("--runs", type=int, default=20, help="half years of daily traffic")
+    parser.add_argument("--runs", type=int, default=20, help="times sixty days of dependent traffic: 548 windows of four lengths")
+    parser.add_argument("--picture", type=Path, help="where the curves of the power are written to, as SVG")
     asked = parser.parse_args()
-    _alarm_table(asked.windows)
-    _power_table(max(asked.windows // 50, 20))
-    _daily_table(asked.runs)
+    parts: dict[str, Callable[[], None]] = {
+        "independent": lambda: _independent(asked.windows),
+        "dependent": lambda: _dependent(asked.runs),
+        "moved": lambda: _moved(max(asked.runs // 8, 1)),
+        "power": lambda: _powers(max(asked.windows // 25, 20), asked.picture),
+    }
+    for name in asked.parts or parts:
+        parts[name]()
 
 
 if __name__ == "__main__":

@@ -69,9 +69,9 @@ def _beyond(chance: float, statistic: Statistic, spread: Spread, alpha: float) -
     """What an ordinary window exceeds with probability `alpha`, as far as anything may be ordinary."""
     square, further = statistic.measure.square, spread.bound(alpha)
     found = chance + further if square else math.sqrt(chance**2 + further)
-    if spread.most is None:
+    if spread.most is None or found <= (most := spread.most if square else math.sqrt(spread.most)):
         return found
-    return min(found, max(mostly_outside(statistic), spread.most if square else math.sqrt(spread.most)))
+    return min(found, max(most, mostly_outside(statistic)))
 
 
 def ordinary(variation: Sequence[Variation], group: Group, name: str, rows: int) -> ColumnVariation | None:
