@@ -13,6 +13,7 @@ Blocks that resemble the ones before them tell less than as many independent one
 from all over: both are reckoned with, by the correlation of one block's shares with the next one's.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,7 +29,7 @@ from stationkeeper.workloads.drift.statistics import MEASURES, Binned, Counts, F
 # Rows of a window. From 5,000 on more bins are compared: a size stands for windows up to the next.
 SIZES: Final = (125, 250, 500, 1_000, 2_000, 4_000, *(5_000 * 2**i for i in range(12)))
 MIN_BLOCKS: Final = 20  # of the smallest size
-MAX_BLOCKS: Final = 128  # evenly spread: enough for the tail
+MAX_BLOCKS: Final = 512  # evenly spread: enough for the tail
 RUNS: Final = 48  # that composed windows are drawn from
 _LARGEST: Final = 5  # blocks of the largest size
 _DRAWS: Final = 200  # composed windows, and windows of random rows
@@ -180,7 +181,18 @@ def _likeness(column: Binned, blocks: Counts, together: int = 1) -> _Likeness:
     stays = np.clip(stays + (2 + 3 * np.maximum(stays, 0.0)) / count, 0.0, _LASTING)
     lag = np.arange(1, together)[:, None]
     parts = variances * (1 + 2 * ((1 - lag / together) * stays**lag).sum(axis=0))
-    return _Likeness(float(stays[-1]), float(parts.sum() / variances.sum()), float(parts.sum() ** 2 / (parts**2).sum()))
+    lasting = max(float(stays[-1]), _lasting(along[:, -1]))
+    if together == 1:
+        return _Likeness(lasting)
+    return _Likeness(lasting, float(parts.sum() / variances.sum()), float(parts.sum() ** 2 / (parts**2).sum()))
+
+
+def _lasting(values: Floats) -> float:
+    """The correlation with the one before of a first-order process that lasts as long as these values do, by their further lags."""
+    count, total = values.size, float(values @ values)
+    lags = range(1, math.isqrt(count) + 1)
+    lasting = 1 + 2 * sum((1 - lag / len(lags)) * float(values[:-lag] @ values[lag:]) / total for lag in lags)
+    return min(max((lasting - 1) / (lasting + 1), 0.0), _LASTING)
 
 
 def _squares(column: Binned, whole: Counts, windows: Counts) -> dict[Test, Floats]:
@@ -204,8 +216,8 @@ def _spread(seen: Floats, random: Floats, of: _Seen) -> Spread:
     told = max(of.blocks * (1 - stays) / (1 + stays), _FEWEST)  # independent blocks, of their mean
     spread = max(of.blocks * (1 - stays**2) / (1 + stays**2), _FEWEST)  # and of their variance
     variance = max(float(seen.var() - random.var()), 1e-9)
-    # So few show the shape but roughly, and a wide tail seldom: it is taken for wider than it looks.
-    shape = min(2 * excess**2 / variance * (1 - (2 / spread) ** 0.5), of.likeness.directions)
+    # Few blocks that resemble each other seldom show a wide tail: it is taken for wider than it looks.
+    shape = min(2 * excess**2 / variance * (1 - stays * (2 / spread) ** 0.5), of.likeness.directions)
     # A window is independent of the reference's mean; blocks and their like have drawn it to them.
     apart = (1 + 1 / told) / (1 - 1 / told) * (of.blocks - 1) / (of.blocks + 1)
     return Spread(

@@ -52,7 +52,7 @@ def test_the_summer_is_told_by_its_warmth_and_its_timetable(month: int) -> None:
 
 
 def test_a_fortnight_in_may_is_warm_already() -> None:
-    report = checked(day(4), day(5, 10), 14)
+    report = checked(day(4), day(5, 20), 14)
     assert report.features == "Breached"
     assert {"temp", "dewp"} <= named(report)
 

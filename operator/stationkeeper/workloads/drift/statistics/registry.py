@@ -31,7 +31,7 @@ class Measure:
 
 
 MEASURES: Final[dict[Test, Measure]] = {
-    "PSI": Measure("PSI", distances.population_stability_index, "chi-square", 0.02, square=True, outside=0.5),
+    "PSI": Measure("PSI", distances.population_stability_index, "chi-square", 0.02, square=True, outside=0.6),
     "KolmogorovSmirnov": Measure("KS", distances.kolmogorov_smirnov, "Kolmogorov", 0.057, kinds=("numeric",), ordered=True),
     "Wasserstein": Measure("Wasserstein", distances.wasserstein, "simulated", 0.143, kinds=("numeric",), ordered=True),
     "JensenShannon": Measure("Jensen-Shannon", distances.jensen_shannon, "chi-square", 0.06, unit=1 / (8 * math.log(2))),
