@@ -26,6 +26,7 @@ from stationkeeper.workloads.drift.bins import (
 from stationkeeper.workloads.drift.counting import Each, distinct_values, each_column, numbers_of
 from stationkeeper.workloads.drift.grid import Floats
 from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.stability import unstable
 from stationkeeper.workloads.drift.table import Table
 from stationkeeper.workloads.drift.variation import Variation, variations
 
@@ -55,12 +56,14 @@ def build_from(
     kinds: dict[str, ColumnKind | None] = {column.name: column.kind for column in features}
     made = _made(table, kinds | dict.fromkeys(predictions))
     outputs = sorted(predictions)
+    variation, moved = ([], list[str]()) if timestamps is None else _variation(table, made, outputs, timestamps)
     return ReferenceProfile(
         rows=table.rows,
         prediction_rows=table.rows if outputs else 0,
         features=[made[column.name] for column in features],
         predictions=[made[name] for name in outputs],
-        variation=[] if timestamps is None else _variation(table, made, outputs, timestamps),
+        variation=variation,
+        unstable=moved,
     )
 
 
@@ -157,13 +160,15 @@ def _samples(table: Table, names: Sequence[str], each: Each) -> dict[str, Floats
     return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def _variation(table: Table, made: Mapping[str, AnyReference], outputs: Sequence[str], timestamps: Array) -> list[Variation]:
-    """What contiguous blocks of the rows differ by; so many columns at once that memory stays small."""
+def _variation(
+    table: Table, made: Mapping[str, AnyReference], outputs: Sequence[str], timestamps: Array
+) -> tuple[list[Variation], list[str]]:
+    """What windows of the rows differ by, and which features moved; so many columns at once that memory stays small."""
     times = np.asarray(timestamps).astype("datetime64[us]")
     order = np.argsort(times, kind="stable")
     order = order[~np.isnat(times[order])]
     size, found = max(_INDEX_BYTES // max(len(times), 1), 1), dict[int, Variation]()
-    names = list(made)
+    names, moved = list(made), list[str]()
     for start in range(0, len(names), size):
         index = _indexed(table, {name: made[name] for name in names[start : start + size]})
         group = [(name, made[name], bins[order]) for name, bins in index.items()]
@@ -171,12 +176,15 @@ def _variation(table: Table, made: Mapping[str, AnyReference], outputs: Sequence
             "features": ([column for column in group if column[0] not in outputs], times[order]),
             "predictions": ([column for column in group if column[0] in outputs], times[order]),
         }
-        for one in variations({name: columns for name, columns in groups.items() if columns[0]}):
+        measured = variations({name: columns for name, columns in groups.items() if columns[0]})
+        if groups["features"][0]:
+            moved += unstable(*groups["features"], measured, among=len(made) - len(outputs))
+        for one in measured:
             whole = found.setdefault(one.size, Variation(size=one.size))
             found[one.size] = whole.model_copy(
                 update={"features": whole.features | one.features, "predictions": whole.predictions | one.predictions}
             )
-    return [found[size] for size in sorted(found)]
+    return [found[size] for size in sorted(found)], moved
 
 
 def _indexed(table: Table, columns: Mapping[str, AnyReference]) -> dict[str, Array]:

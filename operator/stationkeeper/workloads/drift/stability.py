@@ -17,12 +17,21 @@ _ALPHA: Final = 0.01  # how often chance may call any column of a reference unst
 _PARTS: Final = 3
 
 
-def unstable(columns: Sequence[Indexed], timestamps: Array, variation: Sequence[Variation]) -> list[str]:
-    """Which columns moved within the reference by more than chance and the variation of its own windows; [] where that is not known."""
+def unstable(
+    columns: Sequence[Indexed], timestamps: Array, variation: Sequence[Variation], among: int | None = None
+) -> list[str]:
+    """Which columns moved within the reference by more than chance and the variation of its own windows; [] where that is not known.
+
+    Args:
+        columns: that are looked at.
+        timestamps: datetime64 of their rows.
+        variation: of these columns.
+        among: how many columns the reference has, where these are not all.
+    """
     if not variation:
         return []
-    order = in_time(timestamps)
-    return [name for name, column, index in columns if _moved(name, column, index[order], variation, _ALPHA / len(columns))]
+    order, alpha = in_time(timestamps), _ALPHA / (among or len(columns))
+    return [name for name, column, index in columns if _moved(name, column, index[order], variation, alpha)]
 
 
 @dataclass(frozen=True, slots=True)
