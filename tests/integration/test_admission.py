@@ -30,6 +30,16 @@ BAD_MODELS = [
     ("spec.storage.uri", None, "spec.storage.uri"),
     ("spec.serving.runtime", "tensorflow", 'supported values: "sklearn"'),
     ("spec.serving.replicas", -1, "spec.serving.replicas"),
+    ("spec.source", {"uri": "s3://b1t/model.onnx", "format": "onnx"}, "give exactly one of training and source"),
+    ("spec.training", None, "give exactly one of training and source"),
+    ("spec.serving.container", {"image": "x", "protocol": "HTTP"}, "protocol HTTP needs readyPath"),
+    ("spec.serving.container", {"image": "x", "env": [{"name": "STATIONKEEPER_X"}]}, "set by the operator"),
+    ("spec.serving", {"rollout": {"strategy": "Shadow"}, "container": {"image": "x"}}, "of your own captures none"),
+    (
+        "spec.serving",
+        {"route": {"gateway": {"name": "public"}}, "container": {"image": "x", "protocol": "HTTP", "readyPath": "/up"}},
+        "protocol HTTP need not know",
+    ),
     ("spec.training.estimator.class", "os.system", "spec.training.estimator.class"),
     ("spec.training.estimator.class", "pickle.loads", "spec.training.estimator.class"),
     ("spec.serving.rollout", {"strategy": "Mirror"}, "spec.serving.rollout.strategy"),
@@ -96,12 +106,22 @@ def test_a_bad_policy_is_refused_by_name(cluster, path, value, said):
 
 def test_good_ones_are_taken_and_defaulted(cluster, namespace):
     made = cluster.create({**world.model(), "metadata": {"name": "flights", "namespace": namespace}})
-    assert made["spec"]["retraining"]["causes"] == ["Drift", "Quality", "CodeChange", "Schedule"]
+    assert made["spec"]["retraining"]["causes"] == ["Drift", "Quality", "CodeChange", "Schedule", "Source"]
     assert made["spec"]["serving"]["capture"] == {"sampleRate": 1, "maxRowsPerMinute": 10000, "flushInterval": "60s"}
     assert made["spec"]["training"]["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}}
     policy = cluster.create({**world.policy(), "metadata": {"name": "watch", "namespace": namespace}})
     assert policy["spec"]["breach"] == {"windows": 2, "of": 3}
     assert policy["spec"]["schema"]["missingColumns"] == "Breach"
+
+
+def test_a_model_that_is_made_elsewhere_is_taken(cluster, namespace):
+    rows = {"uri": "s3://published/rows/", "gates": [{"metric": "roc_auc", "min": 0.7, "maxDrop": 0.01, "segments": ["plan"]}]}
+    wanted = world.sourced(evaluation=rows, features=[{"name": "age"}, {"name": "plan", "type": "Text"}])
+    wanted["spec"]["serving"] = {"container": {"image": "team/server:1"}, "route": {"gateway": {"name": "public"}}}
+    made = cluster.create({**wanted, "metadata": {"name": "flights", "namespace": namespace}})
+    assert "training" not in made["spec"]
+    assert made["spec"]["source"]["schedule"] == "*/5 * * * *"
+    assert made["spec"]["serving"]["container"]["protocol"] == "OpenInference"
 
 
 def test_storage_cannot_move(cluster, namespace):

@@ -11,7 +11,15 @@ from typing import Any
 
 from stationkeeper.api.base import sha256
 from stationkeeper.api.status import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
-from stationkeeper.api.summary import CheckSummary, FailureSummary, HandoverSummary, ShadowSummary, Summary, TrainingSummary
+from stationkeeper.api.summary import (
+    CheckSummary,
+    FailureSummary,
+    HandoverSummary,
+    ShadowSummary,
+    SourceSummary,
+    Summary,
+    TrainingSummary,
+)
 from stationkeeper.control.planning import Observed, Plan, Settings, plan_model, workload_of
 from stationkeeper.control.planning.canary import Measured
 
@@ -49,6 +57,14 @@ def model(name: str = "flights", **training: Any) -> Object:
             "retraining": {"cooldown": "1h"},
         },
     }
+
+
+def sourced(**source: Any) -> Object:
+    """A Model that another pipeline makes."""
+    made = model()
+    del made["spec"]["training"]
+    made["spec"]["source"] = {"uri": "s3://published/flights/model.onnx", "format": "onnx", **source}
+    return made
 
 
 def policy(**spec: Any) -> Object:
@@ -318,6 +334,31 @@ class World:
             "status": {"containerStatuses": [{"name": container, "state": state, "restartCount": restarts}]},
         }
 
+    def look(self, file: str | None, message: str = "") -> None:
+        """A look at the source finds a file with the digest of this text; None: no file."""
+        source = self.model["spec"]["source"]
+        cronjob = next(o for o in self.objects.values() if o["kind"] == "CronJob" and _component(o) == "source-look")
+        found = SourceSummary(uri=source["uri"], digest=digest(file) if file else None, seen_at=self.now, message=message)
+        self.pod(self._job_of(cronjob), "look-at-source", found.encode().decode())
+        self.say(f"a look at the source finds {f'the file {file}' if file else message}")
+
+    def _job_of(self, cronjob: Object) -> Object:
+        """A finished Job of a CronJob."""
+        number = next(self._uids)
+        job: Object = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {
+                "name": f"run-{number}",
+                "namespace": "ops",
+                "uid": f"uid-{number}",
+                "ownerReferences": [{"uid": cronjob["metadata"]["uid"], "controller": True}],
+            },
+            "spec": {},
+        }
+        self.objects[("Job", f"run-{number}")] = job
+        return job
+
     def crash_pod(self, number: int, failure: FailureSummary, exit_code: int, restarts: int = 0) -> None:
         """A serving pod of this revision ended with a failure."""
         deployment = next(
@@ -335,7 +376,7 @@ class World:
 
         `worse`: of each labelled window, whether revision 1 was surely better on it; None where it was not asked.
         """
-        cronjob = next(o for o in self.objects.values() if o["kind"] == "CronJob")
+        cronjob = next(o for o in self.objects.values() if o["kind"] == "CronJob" and _component(o) == "drift-check")
         status = self.model["status"]
         end = self.now.replace(second=0, microsecond=0)
         reported = []
@@ -373,19 +414,7 @@ class World:
             report="s3://models/flights/checks/newest.json",
             page="s3://models/flights/checks/newest.html",
         )
-        number = next(self._uids)
-        job: Object = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {
-                "name": f"check-{number}",
-                "namespace": "ops",
-                "uid": f"uid-{number}",
-                "ownerReferences": [{"uid": cronjob["metadata"]["uid"], "controller": True}],
-            },
-            "spec": {},
-        }
-        self.objects[("Job", f"check-{number}")] = job
+        job = self._job_of(cronjob)
         self.pod(job, "check-drift", summary.encode().decode())
         told = ["/".join(window) for window in windows] + [f"quality {verdict}" for verdict in quality]
         self.say("drift check reports " + ", ".join(told))
@@ -436,6 +465,10 @@ class World:
         self.settle()
         self.advance(seconds=60)
         self.settle()
+
+
+def _component(obj: Object) -> str:
+    return str(obj["metadata"]["labels"].get("stationkeeper.dev/component"))
 
 
 def _detail(obj: Object) -> str:

@@ -196,7 +196,8 @@ def _listed(name: str, schema: JsonObject) -> JsonObject:
         raise ValueError(f"the list {name} has no bound: give its field a max_length")
     if name in _MAP_KEYS:
         return schema | {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [_MAP_KEYS[name]]}
-    return schema | {"x-kubernetes-list-type": "set" if name in _SET_FIELDS else "atomic"}
+    unique = name in _SET_FIELDS and schema["items"].get("type") != "object"  # a set holds scalars only
+    return schema | {"x-kubernetes-list-type": "set" if unique else "atomic"}
 
 
 def schema_of(type_: type[BaseModel]) -> JsonObject:

@@ -1,6 +1,7 @@
 """What the operator tells a workload: one JSON object in the variable `STATIONKEEPER_CONFIG`."""
 
 import os
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError
@@ -11,9 +12,10 @@ from stationkeeper.api.meta import ENV_CONFIG
 from stationkeeper.api.model import Labels, Retention
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Analysis, Capture, Shadow
+from stationkeeper.api.source import Source
 from stationkeeper.api.status import Cause, Decision
 from stationkeeper.api.storage import Storage
-from stationkeeper.api.training import Training
+from stationkeeper.api.training import Gate, Training
 
 
 class ConfigurationError(Exception):
@@ -61,28 +63,61 @@ class QuarantinedTraining(Tolerant):
     reason: Annotated[str, Field(max_length=512)]
 
 
-class TrainConfig(JobConfig):
-    """One attempt of one episode. The same configuration gives the same rows, split and seed."""
+class AttemptConfig(JobConfig):
+    """One attempt of one episode, which may publish a revision."""
 
     episode: str
     attempt: int
     cause: Cause
     revision: int  # the number that the revision gets when it is published
     as_of: Time  # the wall clock when the attempt was opened
-    onset: Time | None = None  # start of the first breached window, for drift
     evidence: str | None = None
-    training: Training
-    labels: Labels | None = None  # of captured rows, for feedback
     template_digest: Digest
     champion: RevisionIdentity | None = None
-    anchor: RevisionIdentity | None = None  # an earlier revision that no challenger may fall below either
-    quarantined: Annotated[list[QuarantinedTraining], Field(max_length=32)] = []
+    anchor: RevisionIdentity | None = None  # an earlier revision that no training may fall below either
     lineage: str | None = None  # UID of the Model by which rows were split before this one took over
 
     @property
     def split_key(self) -> str:
         """What rows without a time are split by: the same in all revisions of a line."""
         return self.lineage or self.model.uid
+
+    @property
+    def gates(self) -> Sequence[Gate]:
+        """What a challenger must prove."""
+        raise NotImplementedError
+
+
+class TrainConfig(AttemptConfig):
+    """A training. The same configuration gives the same rows, split and seed."""
+
+    onset: Time | None = None  # start of the first breached window, for drift
+    training: Training
+    labels: Labels | None = None  # of captured rows, for feedback
+    quarantined: Annotated[list[QuarantinedTraining], Field(max_length=32)] = []
+
+    @property
+    def gates(self) -> Sequence[Gate]:
+        """See `AttemptConfig.gates`."""
+        return self.training.evaluation.gates
+
+
+class ImportConfig(AttemptConfig):
+    """The import of a file that another pipeline published."""
+
+    source: Source
+    digest: Digest | None = None  # of the file that is wanted; None: whatever is there
+
+    @property
+    def gates(self) -> Sequence[Gate]:
+        """See `AttemptConfig.gates`. None without an evaluation set."""
+        return self.source.evaluation.gates if self.source.evaluation else ()
+
+
+class LookConfig(JobConfig):
+    """A look at what another pipeline has published."""
+
+    source: Source
 
 
 class RecordConfig(JobConfig):
@@ -127,6 +162,12 @@ class Retired(RevisionIdentity):
 
     since: Time
     until: Time
+
+
+class FetchConfig(JobConfig):
+    """One revision, fetched for a server of the team's own."""
+
+    revision: RevisionIdentity
 
 
 class CheckConfig(JobConfig):

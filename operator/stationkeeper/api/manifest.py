@@ -13,6 +13,7 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
     episodes/<id>/<attempt>/evaluation.json      of a refused challenger: its `EvaluationRecord`
     decisions/<time>-<id>.json                   the evidence of a decision: a `decision.EvidenceBundle`
     sweep.json                                   when the last sweep began
+    sources/<sha256 hex>.json                    digest of a published file, by address, size and ETag: `SourceLook`
     capture/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.parquet   captured rows
     profiles/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.profile  their counts, in the reference's bins
     samples/<revision sha256 hex>.parquet        rows of the training, for checks of rows; may be deleted, as captured rows may
@@ -158,10 +159,35 @@ class EvaluationRecord(Tolerant):
     anchor_number: int | None = None
 
 
+class TensorInput(Tolerant):
+    """One input of an ONNX model that was made elsewhere, and the columns that fill it."""
+
+    name: str
+    type: Literal["float", "double", "float16", "int64", "int32", "bool", "string"]
+    columns: list[ColumnName]
+    flat: bool = False  # of shape (rows,), for one column; else (rows, columns)
+
+
+class Binding(Tolerant):
+    """How a model that was made elsewhere is asked, and how its answers are read; a model that was trained here needs none.
+
+    `labels` are the classes as the model itself says them, in the order of `Manifest.classes`.
+    """
+
+    inputs: list[TensorInput] = []  # of ONNX; other formats are given the columns in the order of `Manifest.features`
+    label: str | None = None  # output of ONNX with the class; none: the likeliest
+    scores: str | None = None  # output of ONNX with probabilities, or the values of a regression
+    labels: list[str] = []
+    named: bool = False  # of scikit-learn: it knows its columns by name
+
+
 # Names of the files in `Manifest.files`.
 FILE_ONNX = "model.onnx"
 FILE_SKOPS = "model.skops"
-FILE_REFERENCE = "reference.json"  # `workloads.drift` reference profile
+FILE_XGBOOST = "model.xgb"
+FILE_LIGHTGBM = "model.lgb"
+MODEL_FILES = {"onnx": FILE_ONNX, "skops": FILE_SKOPS, "xgboost": FILE_XGBOOST, "lightgbm": FILE_LIGHTGBM}  # by format
+FILE_REFERENCE = "reference.json"  # `workloads.drift` reference profile; none where no rows are known
 FILE_GOLDEN = "golden.json"  # golden rows and their predictions
 FILE_ESTIMATION = "estimation.json"  # `workloads.quality`: how probabilities on the holdout became true
 FILE_PCA = "pca.json"  # `workloads.drift`: principal components of the training rows; no row
@@ -178,7 +204,7 @@ class Manifest(Tolerant):
     evidence: str | None = None
     template_digest: Digest
     trained_at: Time
-    estimator: str  # class path, or `container <image>`
+    estimator: str  # class path, `container <image>` or `source <uri>`
     params: dict[str, object] = {}  # those that were found among them
     search: SearchRecord | None = None
     seed: int
@@ -188,7 +214,8 @@ class Manifest(Tolerant):
     classes: list[str] = []  # class labels in the order of the probabilities, as strings
     class_kind: Literal["string", "integer", "boolean"] = "string"
     positive_label: str | None = None
-    format: Literal["onnx", "skops"]  # what the runtime loads
+    format: Literal["onnx", "skops", "xgboost", "lightgbm"]  # what the runtime loads
+    binding: Binding | None = None  # of a model that was made elsewhere
     files: dict[str, FileRef]
     data: DataRecord
     evaluation: EvaluationRecord

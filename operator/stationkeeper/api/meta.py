@@ -43,8 +43,10 @@ COMPONENT_RECORD: Final = "record"
 COMPONENT_SWEEP: Final = "sweep"
 COMPONENT_RESTORE: Final = "restore"
 COMPONENT_WATCH: Final = "watch"
+COMPONENT_LOOK: Final = "source-look"
 
 # Containers whose termination message the operator reads. Nothing else in a pod is believed.
+CONTAINER_FETCH: Final = "fetch-model"  # beside a server of the team's own
 CONTAINER_SERVE: Final = "serve"
 CONTAINER_PREPARE: Final = "prepare"
 CONTAINER_TRAIN: Final = "train"
@@ -55,8 +57,10 @@ CONTAINER_RECORD: Final = "record"
 CONTAINER_SWEEP: Final = "sweep"
 CONTAINER_RESTORE: Final = "restore"
 CONTAINER_WATCH: Final = "watch"
+CONTAINER_LOOK: Final = "look-at-source"
 TRAINING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_TRAIN, CONTAINER_PUBLISH)
 STEP_COLLECT: Final = "collect"  # what `train` does where other machines train
+SERVING_CONTAINERS: Final = (CONTAINER_FETCH, CONTAINER_SERVE)
 # Whose word on the outcome counts: `train` may be a team's own.
 REPORTING_CONTAINERS: Final = (CONTAINER_PREPARE, CONTAINER_PUBLISH)
 
@@ -70,6 +74,10 @@ ENV_DATA: Final = "STATIONKEEPER_DATA"
 ENV_MODEL: Final = "STATIONKEEPER_MODEL"
 ENV_EPISODE: Final = "STATIONKEEPER_EPISODE"
 ENV_ATTEMPT: Final = "STATIONKEEPER_ATTEMPT"
+
+# What a team's own server is told.
+ENV_REVISION: Final = "STATIONKEEPER_REVISION"
+ENV_DIGEST: Final = "STATIONKEEPER_DIGEST"
 
 # Paths inside model pods .
 PATH_DATA: Final = "/mnt/data"

@@ -1,11 +1,12 @@
 """The `Model`: serve this, keep it fresh, never ship a worse one."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from stationkeeper.api.base import ApiModel, ColumnName, Duration, S3Uri, Tolerant, rules
 from stationkeeper.api.serving import Serving
+from stationkeeper.api.source import Source
 from stationkeeper.api.status import ModelStatus
 from stationkeeper.api.storage import Storage
 from stationkeeper.api.training import Training
@@ -18,9 +19,9 @@ class TrainingLimit(ApiModel):
 
 class Retraining(ApiModel):
     causes: Annotated[
-        list[Literal["Drift", "Quality", "CodeChange", "Schedule"]],
-        Field(max_length=4, description="Causes that retrain without a person. A manual request is always heard."),
-    ] = ["Drift", "Quality", "CodeChange", "Schedule"]
+        list[Literal["Drift", "Quality", "CodeChange", "Schedule", "Source"]],
+        Field(max_length=5, description="Causes that retrain without a person. A manual request is always heard."),
+    ] = ["Drift", "Quality", "CodeChange", "Schedule", "Source"]
     cooldown: Annotated[
         Duration, Field(description="Time between the end of one training and the start of the next for drift or schedule.")
     ] = "6h"
@@ -97,15 +98,22 @@ class ModelSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
+                "has(self.training) != has(self.source)",
+                "give exactly one of training and source",
+            ),
+            (
                 "!has(self.training) || !has(self.training.data.feedback) || has(self.labels)",
                 "training.data.feedback needs labels: captured requests without their answers teach nothing",
-            )
+            ),
         )
     )
 
     storage: Annotated[Storage, Field(description="Where everything of this model is kept.")]
     serving: Annotated[Serving, Field(description="How it is served.")] = Serving()
-    training: Annotated[Training, Field(description="How it is trained and judged.")]
+    training: Annotated[Training | None, Field(description="How it is trained and judged; or source.")] = None
+    source: Annotated[
+        Source | None, Field(description="In place of training: a model that another pipeline makes, and where it publishes it.")
+    ] = None
     labels: Annotated[
         Labels | None, Field(description="Where the true answers arrive later, for checks of quality and for feedback.")
     ] = None
@@ -128,6 +136,23 @@ class ModelSpec(ApiModel):
         ),
     ] = 10
     retention: Annotated[Retention, Field(description="What may be deleted from storage, and when.")] = Retention()
+
+    @property
+    def trained(self) -> Training:
+        """How it is trained.
+
+        Raises:
+            ValueError: when it is not: another pipeline makes it.
+        """
+        if self.training is None:
+            raise ValueError("spec.training is not set: another pipeline makes this model")
+        return self.training
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.training is None) == (self.source is None):  # where no API server has checked the rule
+            raise ValueError("give exactly one of training and source")
+        return self
 
 
 class Model(Tolerant):

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from stationkeeper.api.base import ApiModel, Duration, rules
 from stationkeeper.api.resources import ResourceList, Resources
+from stationkeeper.api.training import EnvironmentVariable
 
 _LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -195,6 +196,59 @@ class Route(ApiModel):
     ] = []
 
 
+class ServingContainer(ApiModel):
+    """A server of the team's own choice, as MLServer or Triton. It finds the model's files; it has no credentials and no API token."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.env.all(e, !e.name.startsWith('STATIONKEEPER_'))",
+                "names that begin with STATIONKEEPER_ are set by the operator",
+            ),
+            (
+                "self.protocol != 'HTTP' || has(self.readyPath)",
+                "protocol HTTP needs readyPath: there is none that all servers know",
+            ),
+        )
+    )
+
+    image: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=512,
+            pattern=r"^\S+$",
+            description="Image that serves. It runs as user 65532 on a read-only root; /tmp can be written, the model's files are "
+            "in /mnt/model.",
+        ),
+    ]
+    command: Annotated[
+        list[Annotated[str, Field(max_length=4096)]],
+        Field(max_length=64, description="Program that is run. Without it: the image's own."),
+    ] = []
+    args: Annotated[list[Annotated[str, Field(max_length=4096)]], Field(max_length=64, description="Its arguments.")] = []
+    env: Annotated[
+        list[EnvironmentVariable], Field(max_length=64, description="Its environment, beside what the contract gives.")
+    ] = []
+    port: Annotated[int, Field(ge=1024, le=65535, description="Port that it serves HTTP on.")] = 8080
+    protocol: Annotated[
+        Literal["OpenInference", "HTTP"],
+        Field(description="OpenInference (v2): health is asked at its paths. HTTP: anything else, with readyPath."),
+    ] = "OpenInference"
+    ready_path: Annotated[
+        str | None,
+        Field(
+            pattern=r"^/[!-~]*$",
+            max_length=512,
+            description="Path that answers 200 once requests may come. Without it: /v2/health/ready.",
+        ),
+    ] = None
+    pull_secrets: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]],
+        Field(max_length=8, description="Secrets of this namespace that the image is pulled with."),
+    ] = []
+
+
 class Serving(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -206,10 +260,22 @@ class Serving(ApiModel):
                 "self.rollout.strategy != 'Shadow' || self.capture.sampleRate > 0.0",
                 "rollout.strategy Shadow replays captured rows: capture.sampleRate must be above 0",
             ),
+            (
+                "self.rollout.strategy != 'Shadow' || !has(self.container)",
+                "rollout.strategy Shadow replays captured rows: a container of your own captures none",
+            ),
+            (
+                "!has(self.route) || !has(self.container) || self.container.protocol == 'OpenInference'",
+                "route leads to /v2/models/<name>, which a container with protocol HTTP need not know",
+            ),
         )
     )
 
     runtime: Annotated[Literal["sklearn"], Field(description="The runtime that serves the model.")] = "sklearn"
+    container: Annotated[
+        ServingContainer | None,
+        Field(description="In place of the runtime: a server of your own. It captures nothing, so drift is not seen."),
+    ] = None
     replicas: Annotated[
         int, Field(ge=0, le=1000, description="Serving pods of the stable revision. With autoscaling it is not read.")
     ] = 1

@@ -16,6 +16,7 @@ class Cause(StrEnum):
     DRIFT = "Drift"
     QUALITY = "Quality"
     CODE_CHANGE = "CodeChange"
+    SOURCE = "Source"
     SCHEDULE = "Schedule"
     MANUAL = "Manual"
 
@@ -86,6 +87,9 @@ class Episode(Tolerant):
     attempted_at: Annotated[Time | None, Field(description="When the last attempt was started: the `asOf` of its data.")] = None
     revision: Annotated[int, Field(ge=1, description="Number that its revision will have.")] = 1
     template_digest: Annotated[Digest, Field(description="Digest of the training intent that it trains.")]
+    source: Annotated[
+        Digest | None, Field(description="Digest of the published file that it imports; none: whatever is there.")
+    ] = None
     evidence: Annotated[str | None, Field(max_length=512, description="Report that opened it.")] = None
     token: Annotated[str | None, Field(max_length=128, description="The manual request that it answers.")] = None
     failures: Annotated[int, Field(ge=0, description="Attempts that failed in a row; the backoff grows with it.")] = 0
@@ -117,6 +121,17 @@ class LastTraining(Tolerant):
     revision: Annotated[
         int | None, Field(description="Number of the revision that it published, or of the challenger that was refused.")
     ] = None
+    source: Annotated[Digest | None, Field(description="Digest of the published file that was imported, or could not be.")] = None
+
+
+class SourceStatus(Tolerant):
+    """What the last look at `spec.source.uri` found that was not known before."""
+
+    uri: Annotated[str, Field(max_length=512, description="Where it looked.")]
+    digest: Annotated[Digest | None, Field(description="Digest of the file there; none: it could not be read.")] = None
+    size: Annotated[int | None, Field(ge=0, description="Its bytes.")] = None
+    seen_at: Annotated[Time, Field(description="When it was first seen to be so.")]
+    message: Annotated[str, Field(max_length=512, description="Why it could not be read.")] = ""
 
 
 class WindowVerdict(Tolerant):
@@ -233,7 +248,9 @@ class Quarantined(Tolerant):
         Digest | None,
         Field(description="Digest of the training intent that made it: the same on the same data is not made again."),
     ] = None
-    data_digest: Annotated[Digest | None, Field(description="Digest of the data that it learned from.")] = None
+    data_digest: Annotated[
+        Digest | None, Field(description="Digest of the data that it learned from, or of the published file.")
+    ] = None
     lifted: Annotated[bool, Field(description="A person lets that training be made again. The revision itself stays out.")] = (
         False
     )
@@ -357,6 +374,7 @@ class ModelStatus(Tolerant):
         str | None, Field(max_length=512, description="Label selector of the serving pods, for the scale subresource.")
     ] = None
     latest_revision: Annotated[int, Field(ge=0, description="Highest number given to a revision so far.")] = 0
+    source: Annotated[SourceStatus | None, Field(description="The file that another pipeline publishes, as last seen.")] = None
     episode: Annotated[Episode | None, Field(description="The open cause of training.")] = None
     waiting: Annotated[Waiting | None, Field(description="Why a wanted training has not started.")] = None
     last_training: Annotated[LastTraining | None, Field(description="How the last training ended.")] = None

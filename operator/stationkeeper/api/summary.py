@@ -69,6 +69,17 @@ class HandoverSummary(Summary):
     rows: int
 
 
+class SourceSummary(Summary):
+    """What a look at `spec.source.uri` found."""
+
+    kind: Literal["Source"] = "Source"
+    uri: Annotated[str, Field(max_length=512)]
+    digest: Digest | None = None  # None: there is no file that could be used
+    size: Annotated[int | None, Field(ge=0)] = None
+    seen_at: Time
+    message: Annotated[str, Field(max_length=512)] = ""
+
+
 class CheckSummary(Summary):
     """What the newest windows said. Older windows are repeated, so that a lost message is made good by the next."""
 

@@ -14,9 +14,10 @@ class Estimator(ApiModel):
         str,
         Field(
             alias="class",
-            pattern=r"^sklearn(\.[a-z_][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*$",
+            pattern=r"^(sklearn(\.[a-z_][a-z0-9_]*)+|xgboost|lightgbm)\.[A-Z][A-Za-z0-9]*$",
             max_length=200,
-            description="A scikit-learn classifier or regressor by its import path, as in sklearn.linear_model.LogisticRegression.",
+            description="A classifier or regressor of scikit-learn, XGBoost or LightGBM by its import path, as in "
+            "sklearn.linear_model.LogisticRegression or lightgbm.LGBMClassifier.",
         ),
     ]
     params: Annotated[
@@ -410,9 +411,7 @@ class Training(ApiModel):
         )
     )
 
-    estimator: Annotated[Estimator | None, Field(description="A scikit-learn estimator to fit; or container, or workload.")] = (
-        None
-    )
+    estimator: Annotated[Estimator | None, Field(description="An estimator to fit; or container, or workload.")] = None
     container: Annotated[
         TrainingContainer | None, Field(description="A team's own image that trains; or estimator, or workload.")
     ] = None

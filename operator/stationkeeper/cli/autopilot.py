@@ -87,7 +87,7 @@ class Autopilot:
 
     def _anchor(self) -> RevisionIdentity | None:
         serving = self._records[-1] if self._records else None
-        found = anchor(serving, self._records, (), self._owner.spec.training.evaluation.gates[0].metric)
+        found = anchor(serving, self._records, (), self._owner.spec.trained.evaluation.gates[0].metric)
         return RevisionIdentity(number=found.number, digest=self._digests[found.number]) if found else None
 
     def conclude(self, order: Order, summary: TrainingSummary, now: datetime) -> None:
@@ -127,7 +127,8 @@ class Autopilot:
             status=self._status,
             records=tuple(self._records),
             serving=self._records[-1] if self._records else None,
-            template_digest=training_digest(self._owner.spec.training),
+            template_digest=training_digest(self._owner.spec.trained),
+            published=None,
             data=found.data,
             drift=found.drift,
             quality=found.quality,

@@ -55,6 +55,10 @@ def subject_of(model: str, data: str | None, asked: Asked) -> Subject:
     if not model.endswith(_MANIFESTS):
         return _rows_alone(model, data, asked)
     namespace, name, uid, spec, address = _model(Path(model))
+    if spec.training is None:
+        raise CommandError(
+            f"{model}: spec.source says that another pipeline makes this model: only what is trained here can be retrained in a replay"
+        )
     if spec.training.data.timestamp is None:
         raise CommandError(f"{model}: spec.training.data.timestamp is not set: without the time of its rows history has no order")
     if spec.training.estimator is None:

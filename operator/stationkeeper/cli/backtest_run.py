@@ -101,7 +101,7 @@ def _explained() -> Iterator[None]:
 def _metric(subject: Subject, setting: Setting) -> str | None:
     if subject.roles is not None:
         return None
-    metric = setting.metric or subject.owner.spec.training.evaluation.gates[0].metric
+    metric = setting.metric or subject.owner.spec.trained.evaluation.gates[0].metric
     check_metrics([Gate(metric=metric, min=0)])
     return metric
 
@@ -110,7 +110,7 @@ def _history(subject: Subject, folder: Path) -> History:
     kept = folder / "history"
     kept.mkdir()
     history = open_history(subject.address, subject.timestamp, Server(subject.endpoint_url, subject.region), kept)
-    data = subject.owner.spec.training.data
+    data = subject.owner.spec.trained.data
     if subject.roles is not None:
         wanted = dict.fromkeys(subject.roles.predictions, "which --prediction names") | dict.fromkeys(
             subject.roles.ignore, "which --ignore names"
@@ -156,7 +156,7 @@ def _trainer(subject: Subject, setting: Setting, stage: Stage) -> Trainer:
 
 def _not_replayed(spec: ModelSpec) -> Iterator[str]:
     """What the Model asks for and a replay does otherwise."""
-    if spec.training.evaluation.holdout.uri:
+    if spec.trained.evaluation.holdout.uri:
         yield "the rows of evaluation.holdout.uri were not there at each moment: here the newest rows judged"
 
 

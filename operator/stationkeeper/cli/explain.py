@@ -97,9 +97,25 @@ def _training(model: Object, status: Object, now: datetime) -> Iterator[str]:
         yield f"The last training, for {last['cause']}, ended {_in(last['finishedAt'], now)} as {last['outcome']}: {last['message']}."
         if last["outcome"] == "Refused" and last.get("revision"):
             yield f"Its challenger is kept on record as revision {last['revision']}, Rejected ({last['reason']}): it never serves."
-    schedule = model["spec"]["training"].get("schedule")
+    schedule = model["spec"].get("training", {}).get("schedule")
     if schedule:
         yield f"It is trained by schedule too: {schedule} (UTC)."
+    yield from _source(model, status)
+
+
+def _source(model: Object, status: Object) -> Iterator[str]:
+    """What is known of the file that another pipeline publishes."""
+    source, seen = model["spec"].get("source"), status.get("source") or {}
+    if not source:
+        return
+    if _condition(status, "Drifted").get("status") == "True":
+        yield "Only the pipeline that publishes this model can answer the drift: what it has published would only come again."
+    if seen.get("message"):
+        yield f"The published file cannot be used: {seen['message']}."
+    elif seen.get("digest"):
+        yield f"At {source['uri']} lies {seen['digest'].removeprefix('sha256:')[:12]}, first seen {seen['seenAt']}."
+    else:
+        yield f"Nobody has looked at {source['uri']} yet; it is looked at by {source.get('schedule', '*/5 * * * *')} (UTC)."
 
 
 def _in(moment: str, now: datetime) -> str:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from stationkeeper.cli.explain import explain
-from tests.support.world import World, digest, policy
+from tests.support.world import World, digest, policy, sourced
 
 DRIFT = ("Passed", "Breached", "Passed")
 
@@ -67,3 +67,24 @@ def test_a_candidate_that_waits_for_a_person_names_the_commands():
     world.settle()
     assert "rejected by a person" in world.condition("RolloutProgressing")["message"]
     assert "waits (Cooldown)" in told(world), "the drift is still there"
+
+
+def test_a_published_file_is_named_and_so_is_what_is_wrong_with_it():
+    world = World(sourced())
+    world.settle()
+    assert "Nobody has looked at s3://published/flights/model.onnx yet" in told(world)
+    world.look("A")
+    world.settle()
+    assert f"lies {digest('A')[7:19]}, first seen 2026-01-05T12:00:00Z" in told(world)
+    world.advance(minutes=5)
+    world.look(None, "there is no file s3://published/flights/model.onnx")
+    world.settle()
+    assert "cannot be used: there is no file" in told(world)
+
+
+def test_drift_of_a_published_model_is_its_makers_to_answer():
+    world = World(sourced(), policies=(policy(),))
+    world.serve_first()
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    assert "Only the pipeline that publishes this model can answer the drift" in told(world)

@@ -150,11 +150,13 @@ def test_a_last_training_that_was_refused_is_not_tried_again() -> None:
         "message": "CodeChange, GateRefused: roc_auc 0.5 is below 0.6",
         "trigger": {"cause": "CodeChange", "episode": "e9", "attempt": 1},
         "code": {"templateDigest": sha256(b"tried")},
+        "dataDigest": sha256(b"file"),
     }
     decide(store, 2, DecisionKind.TRAINING_REFUSED, 2, sha256(b"outcome"), **refused)
     summary = told(store)
     assert summary.refused is not None
     assert (summary.refused.reason, summary.refused.template_digest) == ("GateRefused", sha256(b"tried"))
+    assert summary.refused.source == sha256(b"file"), "whoever imports files must not judge this one again"
     assert summary.latest_revision == 2
     assert summary.serving == 1
 

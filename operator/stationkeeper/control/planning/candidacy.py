@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypedDict
 
 from stationkeeper.api.base import parse_duration
-from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_SERVE, EXIT_INVALID
+from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_FETCH, CONTAINER_SERVE, EXIT_INVALID
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Rollout
 from stationkeeper.api.status import CandidateRef, ShadowStatus, Verdict
@@ -83,6 +83,11 @@ class Candidacy:
         return f"revision {self.record.number}"
 
     @property
+    def _foreign(self) -> bool:
+        """Whether a server of the team's own choice serves it."""
+        return self.fleet.owner.spec.serving.container is not None
+
+    @property
     def _stepwise(self) -> bool:
         return self._rules.strategy == "Canary" and self.stable is not None and not self.at_once
 
@@ -154,8 +159,8 @@ class Candidacy:
         if self._shadowed:
             return self._shadow()
         if not self._stepwise:
-            passed = f"{self._name} reproduced its golden rows and is ready"
-            return self._asked(Progress(RolloutState.PROVEN, passed, step=step, since=since))
+            proof = "is ready" if self._foreign else "reproduced its golden rows and is ready"
+            return self._asked(Progress(RolloutState.PROVEN, f"{self._name} {proof}", step=step, since=since))
         if step is None or since is None:
             return self._first_step()
         if step >= len(self._rules.steps):
@@ -188,7 +193,8 @@ class Candidacy:
         if deployment is None or self._is_ready(step):
             return None
         for pod in pods:
-            for end in evidence.ended(pod, (CONTAINER_SERVE,)):
+            # Of a server that is not ours, exit codes mean nothing: only who fetched its model can say that it is no good.
+            for end in evidence.ended(pod, (CONTAINER_FETCH if self._foreign else CONTAINER_SERVE,)):
                 if end.exit_code == EXIT_INVALID and (failure := evidence.serving_failure(pod)):
                     return f"{failure.reason}: {failure.message}"
         if self.stable is None or self.fleet.blocked(self.record) or not _expired(deployment):

@@ -1,12 +1,13 @@
-"""Why the model should be trained: an ordered list of small checks. The first that holds opens the episode and absorbs the rest."""
+"""Why the model should be trained, or imported: an ordered list of small checks. The first that holds opens the episode and absorbs the rest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from stationkeeper.api.base import short
 from stationkeeper.api.meta import ANNOTATION_RETRAIN
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import Cause, ModelStatus, Verdict
+from stationkeeper.api.status import Cause, LastTraining, ModelStatus, SourceStatus, TrainingOutcome, Verdict
 from stationkeeper.control.planning import cron
 from stationkeeper.control.planning.drift import Finding
 from stationkeeper.control.resources.common import Owner
@@ -23,6 +24,7 @@ class Situation:
     records: tuple[ModelRevisionSpec, ...]
     serving: ModelRevisionSpec | None
     template_digest: str
+    published: SourceStatus | None  # what another pipeline has published, as last seen
     data: Finding | None  # the finding about broken data
     drift: Finding | None  # the worst finding about drift among groups that retrain
     quality: Finding | None  # the worst finding about quality among policies that retrain
@@ -42,6 +44,7 @@ class Wanted:
     onset: datetime | None = None
     evidence: str | None = None
     token: str | None = None
+    source: str | None = None  # digest of the published file that is to be imported; None: whatever is there
 
 
 def _initial(s: Situation) -> Wanted | None:
@@ -92,7 +95,7 @@ def _onset(s: Situation, found: Finding) -> datetime | None:
 
 
 def _schedule(s: Situation) -> Wanted | None:
-    schedule = s.owner.spec.training.schedule
+    schedule = s.owner.spec.training.schedule if s.owner.spec.training else None
     if not schedule or "Schedule" not in s.owner.spec.retraining.causes or not s.records:
         return None
     due = cron.last_before(schedule, s.now)
@@ -101,11 +104,55 @@ def _schedule(s: Situation) -> Wanted | None:
     return Wanted(Cause.SCHEDULE, due.isoformat(), f"scheduled for {due:%Y-%m-%d %H:%M} UTC")
 
 
+def _first_import(s: Situation) -> Wanted | None:
+    """The file is not waited for: the import itself looks whether it is there."""
+    seen = s.published.digest if s.published else None
+    if s.records or _refused(s, seen):
+        return None
+    return Wanted(Cause.INITIAL, seen or s.template_digest, "no file has been imported yet", source=seen)
+
+
+def _new_file(s: Situation) -> Wanted | None:
+    """Another content than that of the newest revision that may serve, or the same taken for something else."""
+    seen = s.published.digest if s.published else None
+    if "Source" not in s.owner.spec.retraining.causes or seen is None or not s.records or _refused(s, seen):
+        return None
+    bad = {entry.digest for entry in s.status.quarantine}
+    newest = max((record for record in s.records if record.digest not in bad), key=lambda record: record.number, default=None)
+    if newest and (newest.data_digest, newest.template_digest) == (seen, s.template_digest):
+        return None
+    # The number tells a second import of a file from the first, whose outcome is written and would only be repeated.
+    key = f"{newest.digest if newest else ''}/{s.status.latest_revision}/{seen}/{s.template_digest}"
+    return Wanted(Cause.SOURCE, key, f"a file was published ({short(seen)})", source=seen)
+
+
+def _refused(s: Situation, seen: str | None) -> bool:
+    """Whether the file that is there was the last to be imported, in vain; one that nobody has seen since is taken for the same."""
+    last = s.status.last_training
+    if last is None or last.template_digest != s.template_digest or not is_final(last):
+        return False
+    return seen in (None, last.source)
+
+
+def is_final(last: LastTraining) -> bool:
+    """Whether an import said no to the file itself: then only another file, or a person, can change that."""
+    wrong = last.outcome == TrainingOutcome.REFUSED or last.reason in ("InvalidModel", "SignatureMismatch")
+    return wrong and last.source is not None
+
+
 # In the order of their claim: a person's word before the code's, the code's before the world's, proven harm before changed
 # inputs, the world's before the clock's.
 CAUSES: Sequence[Callable[[Situation], Wanted | None]] = (_initial, _manual, _code_change, _quality, _drift, _schedule)
+# Drift and the clock ask in vain for a model that is made elsewhere: the same file would only come again.
+IMPORTS: Sequence[Callable[[Situation], Wanted | None]] = (_first_import, _manual, _new_file)
+
+
+def pending(situation: Situation) -> list[Wanted]:
+    """Every cause that holds, in the order of their claim."""
+    causes = IMPORTS if situation.owner.spec.source else CAUSES
+    return [found for cause in causes if (found := cause(situation))]
 
 
 def wanted(situation: Situation) -> Wanted | None:
     """The first cause that holds, or None."""
-    return next((found for cause in CAUSES if (found := cause(situation))), None)
+    return next(iter(pending(situation)), None)

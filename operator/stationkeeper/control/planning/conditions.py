@@ -48,6 +48,7 @@ class Facts:
     drift: Finding | None
     watched: bool  # some policy watches the model
     skew: Finding | None = None
+    imported: bool = False  # another pipeline makes it
     name_conflict: str | None = None
     training_blocked: Blocked | None = None
 
@@ -119,7 +120,8 @@ def _available(facts: Facts) -> Claim:
     kind = ConditionType.AVAILABLE
     if rollout.serving is None:
         if facts.training.running:
-            return Claim(kind, "False", Reason.FIRST_TRAINING, "the first training is under way")
+            what = "the first import" if facts.imported else "the first training"
+            return Claim(kind, "False", Reason.FIRST_TRAINING, f"{what} is under way")
         if rollout.candidate:
             return Claim(kind, "False", Reason.STARTING, rollout.message)
         return Claim(kind, "False", Reason.NEVER_TRAINED, _why_untrained(facts.training))

@@ -17,8 +17,8 @@ from stationkeeper.api.meta import (
     ANNOTATION_REJECT,
     ANNOTATION_ROLLBACK,
     CONTAINER_RECORD,
-    CONTAINER_SERVE,
     LABEL_REVISION,
+    SERVING_CONTAINERS,
     TRAINING_CONTAINERS,
 )
 from stationkeeper.api.revision import ModelRevisionSpec
@@ -265,6 +265,6 @@ class _Decider:
         serves = [p for p in self.observed.pods if (p["metadata"].get("labels") or {}).get(LABEL_REVISION) == number]
         found: dict[str, str] = {}
         for pod in (*trained, *serves):
-            found |= evidence.images(pod, (*TRAINING_CONTAINERS, CONTAINER_SERVE))
+            found |= evidence.images(pod, (*TRAINING_CONTAINERS, *SERVING_CONTAINERS))
         for container, image in found.items():
             yield f"{container}={image}"[:512]

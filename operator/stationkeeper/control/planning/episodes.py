@@ -4,7 +4,6 @@ An attempt is written to status before its Job is created, and the Job's name de
 operator may die between the two, come back, and create the very same Job.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,7 +12,7 @@ from stationkeeper.api.meta import TRAINING_CONTAINERS
 from stationkeeper.api.status import Cause, Episode, LastTraining, TrainingOutcome, Waiting
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import evidence, workload
-from stationkeeper.control.planning.causes import CAUSES, Situation, Wanted, wanted
+from stationkeeper.control.planning.causes import Situation, Wanted, is_final, pending, wanted
 from stationkeeper.control.planning.guards import growing, refusal
 from stationkeeper.control.planning.types import Object, Observed, Ref
 from stationkeeper.control.resources import names
@@ -133,11 +132,7 @@ def _beside(observed: Observed, situation: Situation, training: Training, job: O
 def _failed(observed: Observed, situation: Situation, job: Object, episode: Episode, reason: str) -> TrainingSummary:
     said = evidence.failure(observed, job, TRAINING_CONTAINERS)
     if reason == "DeadlineExceeded":
-        limit = situation.owner.spec.training.time_limit
-        word, message = (
-            reason,
-            f"the training took longer than spec.training.timeLimit ({limit}); raise it or train on fewer rows",
-        )
+        word, message = reason, _too_long(situation)
     elif said:
         word, message = said.reason, said.message
     else:
@@ -156,6 +151,14 @@ def _ended_as(episode: Episode, now: datetime, reason: str, message: str) -> Tra
     )
 
 
+def _too_long(situation: Situation) -> str:
+    spec = situation.owner.spec
+    if spec.training:
+        limit = spec.training.time_limit
+        return f"the training took longer than spec.training.timeLimit ({limit}); raise it or train on fewer rows"
+    return "the import took longer than spec.source.timeLimit; raise it, or see what the store is at"
+
+
 def _conclude(situation: Situation, training: Training, summary: TrainingSummary) -> Training:
     """Write down how the attempt ended and when, if ever, the next may follow."""
     episode = training.episode
@@ -170,12 +173,14 @@ def _conclude(situation: Situation, training: Training, summary: TrainingSummary
         finished_at=summary.finished_at,
         template_digest=episode.template_digest,
         revision=_number(episode, summary),
+        source=(summary.data_digest or episode.source) if situation.owner.spec.source else None,
     )
     published = summary if summary.outcome == TrainingOutcome.PUBLISHED else None
     refused = (episode, summary) if summary.outcome == TrainingOutcome.REFUSED else None
     starts = training.starts
-    if summary.outcome in (TrainingOutcome.WAITING_FOR_LABELS, TrainingOutcome.QUARANTINED) and starts:
-        starts = starts[:-1]  # nothing was trained
+    untrained = summary.outcome in (TrainingOutcome.WAITING_FOR_LABELS, TrainingOutcome.QUARANTINED)
+    if (untrained or (situation.owner.spec.source and not published)) and starts:
+        starts = starts[:-1]  # nothing was trained, or what was looked at was not imported
     after = _after(situation, episode, summary)
     return replace(training, episode=after, last=last, published=published, refused=refused, starts=starts)
 
@@ -224,6 +229,8 @@ def _close_if_over(situation: Situation, training: Training) -> Training:
         return training if _rolling_out(situation, last) or training.published else replace(training, episode=None)
     if tried and episode.cause in _SINGLE:
         return replace(training, episode=None)
+    if tried and last is not None and is_final(last):
+        return replace(training, episode=None)  # this file was looked at; only another is looked at again
     if tried and episode.cause == Cause.CODE_CHANGE and last is not None and last.outcome == TrainingOutcome.REFUSED:
         return replace(training, episode=None)  # this code was tried and was not better
     if not _still_wanted(situation, episode):
@@ -253,8 +260,7 @@ def _still_wanted(situation: Situation, episode: Episode) -> bool:
     finding = {Cause.DRIFT: situation.drift, Cause.QUALITY: situation.quality}.get(episode.cause)
     if finding is not None and finding.expired:
         return True
-    found = [want.cause for cause in CAUSES if (want := cause(situation))]
-    return episode.cause in found
+    return any((want.cause, want.source) == (episode.cause, episode.source) for want in pending(situation))
 
 
 def _start(situation: Situation, training: Training) -> Training:
@@ -274,7 +280,7 @@ def _start(situation: Situation, training: Training) -> Training:
     return _attempt(situation, training, episode)
 
 
-_CLAIM = [Cause.INITIAL, Cause.MANUAL, Cause.CODE_CHANGE, Cause.QUALITY, Cause.DRIFT, Cause.SCHEDULE]
+_CLAIM = [Cause.INITIAL, Cause.MANUAL, Cause.CODE_CHANGE, Cause.SOURCE, Cause.QUALITY, Cause.DRIFT, Cause.SCHEDULE]
 
 
 def _claims_more(cause: Cause, other: Cause) -> bool:
@@ -293,6 +299,7 @@ def _open(situation: Situation, want: Wanted) -> Episode:
         onset=want.onset,
         revision=max(highest, situation.status.latest_revision) + 1,
         template_digest=situation.template_digest,
+        source=want.source,
         evidence=want.evidence,
         token=want.token,
     )
@@ -300,9 +307,9 @@ def _open(situation: Situation, want: Wanted) -> Episode:
 
 def _attempt(situation: Situation, training: Training, episode: Episode) -> Training:
     """Start the next attempt. It absorbs every cause that is pending now."""
-    pending: Sequence[Wanted] = [want for cause in CAUSES if (want := cause(situation))]
-    token = next((want.token for want in pending if want.token), None) or episode.token
-    schedule = next((datetime.fromisoformat(want.key) for want in pending if want.cause == Cause.SCHEDULE), None)
+    wants = pending(situation)
+    token = next((want.token for want in wants if want.token), None) or episode.token
+    schedule = next((datetime.fromisoformat(want.key) for want in wants if want.cause == Cause.SCHEDULE), None)
     started = episode.model_copy(update={"attempt": episode.attempt + 1, "attempted_at": situation.now, "next_attempt_at": None})
     return replace(
         training,

@@ -9,13 +9,14 @@ from pydantic import ValidationError
 from stationkeeper.api.base import Tolerant
 from stationkeeper.api.meta import (
     CONTAINER_CHECK,
+    CONTAINER_LOOK,
     CONTAINER_PREPARE,
     CONTAINER_RESTORE,
-    CONTAINER_SERVE,
     CONTAINER_SHADOW,
     CONTAINER_SWEEP,
     CONTAINER_WATCH,
     REPORTING_CONTAINERS,
+    SERVING_CONTAINERS,
     TERMINATION_LIMIT,
     TRAINING_CONTAINERS,
 )
@@ -25,6 +26,7 @@ from stationkeeper.api.summary import (
     HandoverSummary,
     RestoreSummary,
     ShadowSummary,
+    SourceSummary,
     SweepSummary,
     TrainingSummary,
     WatchSummary,
@@ -90,7 +92,7 @@ def blocked(pod: Object) -> Blocked | None:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             detail = condition.get("message") or "no node takes it"
             return Blocked("NoRoom", f"the cluster has no room for pod {pod['metadata']['name']}: {detail}"[:500], lasting=False)
-    for entry in _containers(pod, (CONTAINER_SERVE, CONTAINER_CHECK, *TRAINING_CONTAINERS)):
+    for entry in _containers(pod, (*SERVING_CONTAINERS, CONTAINER_CHECK, *TRAINING_CONTAINERS)):
         waiting = (entry.get("state") or {}).get("waiting") or {}
         reason, detail = waiting.get("reason", ""), waiting.get("message", "")
         if reason in _IMAGE_REASONS:
@@ -153,8 +155,8 @@ def failure(observed: Observed, job: Object, containers: Iterable[str]) -> Failu
 
 
 def serving_failure(pod: Object) -> FailureSummary | None:
-    """Why the serving container of a pod ended last, if it failed."""
-    for end in ended(pod, (CONTAINER_SERVE,)):
+    """Why a pod does not serve: what fetched its model, or else what serves it, ended with a failure."""
+    for end in ended(pod, SERVING_CONTAINERS):
         if end.exit_code:
             return _parse(FailureSummary, end.message) or _from_kubelet(end, pod)
     return None
@@ -186,16 +188,24 @@ def restarts(pod: Object, container: str) -> int:
 
 def check_summaries(observed: Observed, cronjob: Object) -> list[CheckSummary]:
     """What the finished checks of one CronJob reported."""
+    return list(_reported(observed, cronjob, CONTAINER_CHECK, CheckSummary))
+
+
+def source_summary(observed: Observed, cronjob: Object) -> SourceSummary | None:
+    """What the newest look at the published file reported."""
+    found = _reported(observed, cronjob, CONTAINER_LOOK, SourceSummary)
+    return max(found, key=lambda summary: summary.seen_at, default=None)
+
+
+def _reported(observed: Observed, cronjob: Object, name: str, type_: type[T]) -> Iterator[T]:
     uid = cronjob["metadata"].get("uid", "")
-    found = []
     for job in observed.jobs:
         if not controlled_by(job, uid):
             continue
         for pod in _pods_of(observed, job):
-            for end in ended(pod, (CONTAINER_CHECK,)):
-                if summary := _parse(CheckSummary, end.message):
-                    found.append(summary)
-    return found
+            for end in ended(pod, (name,)):
+                if summary := _parse(type_, end.message):
+                    yield summary
 
 
 def shadow_summary(observed: Observed, job: Object) -> ShadowSummary | None:

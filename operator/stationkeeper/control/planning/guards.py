@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stationkeeper.api.base import parse_duration
+from stationkeeper.api.base import parse_duration, short
 from stationkeeper.api.conditions import Reason
 from stationkeeper.api.status import Cause, Episode, TrainingOutcome, Verdict
 from stationkeeper.control.planning.causes import Situation
@@ -34,7 +34,8 @@ def _suspended(s: Situation, _: Episode) -> Refusal | None:
 
 
 def _data_invalid(s: Situation, episode: Episode) -> Refusal | None:
-    if episode.cause == Cause.INITIAL or s.data is None or s.data.verdict != Verdict.BREACHED or not s.data.acts:
+    imported = s.owner.spec.source is not None  # it learns nothing here
+    if imported or episode.cause == Cause.INITIAL or s.data is None or s.data.verdict != Verdict.BREACHED or not s.data.acts:
         return None
     return Refusal(
         Reason.DATA_INVALID, f"the incoming data is broken, and a model must not learn from a bug: {s.data.message}"[:512]
@@ -72,6 +73,21 @@ def _rolled_back(s: Situation, episode: Episode) -> Refusal | None:
         Reason.AUTO_RETRAIN_HELD,
         f"revision {number} was rolled back ({back.reason}); ask for a training, change its code, or run: "
         f"stationkeeper resume --trainings {s.owner.name}"[:512],
+    )
+
+
+def _quarantined(s: Situation, episode: Episode) -> Refusal | None:
+    """What was rolled back stays away, however often it is published."""
+    if episode.cause != Cause.SOURCE or episode.source is None:
+        return None
+    tried = (entry for entry in reversed(s.status.quarantine) if entry.data_digest == episode.source and not entry.lifted)
+    bad = next(tried, None)
+    if bad is None:
+        return None
+    return Refusal(
+        Reason.QUARANTINED,
+        f"the published file {short(episode.source)} was tried before ({bad.reason}); publish another, ask for this one by "
+        f"annotation, or run: stationkeeper resume --trainings {s.owner.name}"[:512],
     )
 
 
@@ -128,6 +144,7 @@ GUARDS: Sequence[Callable[[Situation, Episode], Refusal | None]] = (
     _rollout_running,
     _sweeping,
     _rolled_back,
+    _quarantined,
     _exhausted,
     _cooldown,
     _limit,

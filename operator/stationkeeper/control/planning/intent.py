@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.model import Labels
+from stationkeeper.api.model import Labels, ModelSpec
+from stationkeeper.api.source import Source
 from stationkeeper.api.status import Watched
 from stationkeeper.api.training import Training
 
@@ -56,6 +57,23 @@ def _with(plain: str, watched: Watched | None) -> str:
 def combined_digest(plain: str, seen: str) -> str:
     """The digest of a training intent together with the state of an object."""
     return sha256(canonical_json({"version": _VERSION, "training": plain, "watched": seen}))
+
+
+# Where a file lies and what it must prove do not change what it is.
+_WHAT_IT_IS = {"format", "features", "task", "classes", "positive_label", "target"}
+
+
+def source_digest(source: Source) -> str:
+    """Digest of what a published file is taken for: its format, columns and answers. What it is itself says its own digest."""
+    intent = source.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_WHAT_IT_IS)
+    return sha256(canonical_json({"version": _VERSION, "source": intent}))
+
+
+def intent_digest(spec: ModelSpec, watched: Watched | None = None, trained: Sequence[str] = ()) -> str:
+    """Digest of how the user wants the model to come about; `watched` and `trained` as in `watched_digest`."""
+    if spec.source is not None:
+        return source_digest(spec.source)
+    return watched_digest(spec.trained, watched, trained)
 
 
 _NOT_JUDGED = dict.fromkeys(("model_ref", "model_selector", "schedule", "breach", "skew_within", "action", "suspend"), True) | {

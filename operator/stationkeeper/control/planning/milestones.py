@@ -2,8 +2,9 @@
 
 from typing import Literal
 
+from stationkeeper.api.conditions import Reason
 from stationkeeper.api.model import ModelSpec
-from stationkeeper.api.status import ModelStatus, TrainingOutcome
+from stationkeeper.api.status import Cause, ModelStatus, TrainingOutcome
 from stationkeeper.control.planning.episodes import Training
 from stationkeeper.control.planning.rollout import Rollout
 from stationkeeper.control.planning.types import Event, Settings
@@ -11,7 +12,13 @@ from stationkeeper.control.planning.types import Event, Settings
 
 def milestones(before: ModelStatus, rollout: Rollout, training: Training) -> list[Event]:
     """What has happened since the status of before."""
-    return [*_trained(before, training), *_stepped(before, rollout), *_rolled_back(before, rollout), *_switched(before, rollout)]
+    return [
+        *_trained(before, training),
+        *_kept_out(before, training),
+        *_stepped(before, rollout),
+        *_rolled_back(before, rollout),
+        *_switched(before, rollout),
+    ]
 
 
 def unknown_receivers(spec: ModelSpec, before: ModelStatus, generation: int, settings: Settings) -> list[Event]:
@@ -32,6 +39,16 @@ def _trained(before: ModelStatus, training: Training) -> list[Event]:
         return []
     kind: Literal["Normal", "Warning"] = "Normal" if last.outcome == TrainingOutcome.WAITING_FOR_LABELS else "Warning"
     return [Event(kind, f"Training{last.outcome}", f"{last.cause}, {last.reason}: {last.message}")]
+
+
+def _kept_out(before: ModelStatus, training: Training) -> list[Event]:
+    """A published file that is quarantined: no attempt ends to tell of it."""
+    waiting = training.waiting
+    if waiting is None or waiting.cause != Cause.SOURCE or waiting.reason != Reason.QUARANTINED:
+        return []
+    if before.waiting and (before.waiting.reason, before.waiting.message) == (waiting.reason, waiting.message):
+        return []
+    return [Event("Normal", Reason.QUARANTINED, f"wanted for {waiting.cause}: {waiting.message}")]
 
 
 def _stepped(before: ModelStatus, rollout: Rollout) -> list[Event]:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stationkeeper.api.conditions import Condition, Reason
-from stationkeeper.api.jobs import CheckConfig, RevisionIdentity, TrainConfig
+from stationkeeper.api.jobs import CheckConfig, ImportConfig, LookConfig, RevisionIdentity, TrainConfig
 from stationkeeper.api.meta import (
     COMPONENT_SERVING,
     LABEL_COMPONENT,
@@ -17,7 +17,7 @@ from stationkeeper.api.meta import (
 )
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
-from stationkeeper.api.status import CheckStatus, ModelStatus, RetiredRef
+from stationkeeper.api.status import CheckStatus, Episode, ModelStatus, RetiredRef, SourceStatus
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import (
     afterlife,
@@ -37,11 +37,12 @@ from stationkeeper.control.planning.causes import Situation
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.episodes import Training, job_of, plan_training
 from stationkeeper.control.planning.findings import Findings, findings
-from stationkeeper.control.planning.intent import watched_digest
+from stationkeeper.control.planning.intent import intent_digest
 from stationkeeper.control.planning.memory import remember
 from stationkeeper.control.planning.milestones import milestones, unknown_receivers
 from stationkeeper.control.planning.notices import outbox
 from stationkeeper.control.planning.observed import policies, records, rejected
+from stationkeeper.control.planning.published import seen
 from stationkeeper.control.planning.restoring import Restoring, plan_restore
 from stationkeeper.control.planning.rollout import Rollout, plan_rollout
 from stationkeeper.control.planning.skew import origin_of
@@ -50,6 +51,7 @@ from stationkeeper.control.resources import names
 from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Owner
 from stationkeeper.control.resources.revision import model_revision
+from stationkeeper.control.resources.source import import_job, look_cronjob
 from stationkeeper.control.resources.templates import MisfitError, WorkloadTemplate, chosen, values_of
 from stationkeeper.control.resources.training import training_job
 from stationkeeper.control.resources.workload import training_workload
@@ -63,30 +65,39 @@ def plan_model(observed: Observed, now: datetime, settings: Settings) -> Plan:
     status = _status(observed.model)
     try:
         owner = Owner(meta["namespace"], meta["name"], meta["uid"], ModelSpec.model_validate(observed.model["spec"]))
-        if owner.spec.training.schedule:
-            cron.next_after(owner.spec.training.schedule, now)
+        _check_schedules(owner.spec, now)
         template = template_of(owner, settings)
     except ValidationError as error:
         return _stalled(observed, status, Reason.INVALID_SPEC, _explain(error), now)
     except cron.InvalidCronError as error:
-        return _stalled(observed, status, Reason.INVALID_SPEC, f"spec.training.schedule: {error}", now)
+        return _stalled(observed, status, Reason.INVALID_SPEC, str(error), now)
     except MisfitError as error:
         return _stalled(observed, status, Reason.INVALID_SPEC, str(error), now)
     return _Planner(observed, owner, status, now, settings, template).plan()
 
 
 def template_of(owner: Owner, settings: Settings) -> WorkloadTemplate | None:
-    """The template that a Model trains with across machines; None where it trains in one pod.
+    """The template that a Model trains with across machines; None where it trains in one pod, or another pipeline trains it.
 
     Raises:
         MisfitError: when there is no such template, or a value does not fit.
     """
-    wanted = owner.spec.training.workload
+    wanted = owner.spec.training.workload if owner.spec.training else None
     if wanted is None:
         return None
     template = chosen(settings.workloads, wanted, owner.namespace)
     values_of(template, wanted)
     return template
+
+
+def _check_schedules(spec: ModelSpec, now: datetime) -> None:
+    """Raise InvalidCronError, naming the field, for a schedule without a meaning."""
+    for field, part in (("training", spec.training), ("source", spec.source)):
+        try:
+            if part and part.schedule:
+                cron.next_after(part.schedule, now)
+        except cron.InvalidCronError as error:
+            raise cron.InvalidCronError(f"spec.{field}.schedule: {error}") from error
 
 
 def _status(model: Object) -> ModelStatus:
@@ -158,6 +169,7 @@ class _Planner:
         self.policies = policies(observed, owner)
         self.retired: RetiredRef | None = status.retired
         self.watching = watching.Watching(status.watched)
+        self.published = self._published()
 
     def plan(self) -> Plan:
         conflict = self._name_conflict()
@@ -181,6 +193,7 @@ class _Planner:
             drift=found.shown,
             skew=found.skew,
             watched=bool(self.policies),
+            imported=self.owner.spec.source is not None,
             training_blocked=self._training_blocked(situation, training),
         )
         return self._compose(rollout, training, checks, facts, situation)
@@ -214,6 +227,14 @@ class _Planner:
                 )
         return None
 
+    def _published(self) -> SourceStatus | None:
+        """What another pipeline has published, as far as it is known."""
+        name = names.look_cronjob(self.owner.name, self.owner.uid)
+        cronjob = next((c for c in self.observed.cronjobs if c["metadata"]["name"] == name), None)
+        ours = cronjob is not None and evidence.controlled_by(cronjob, self.owner.uid)
+        summary = evidence.source_summary(self.observed, cronjob) if cronjob and ours else None
+        return seen(self.owner.spec.source, self.status.source, summary)
+
     def _generation(self) -> int:
         return int(self.observed.model["metadata"].get("generation") or 0)
 
@@ -246,7 +267,8 @@ class _Planner:
             status=self.status.model_copy(update={"quarantine": list(rollout.quarantine)}),
             records=tuple(self.records),
             serving=self._serving_record(rollout),
-            template_digest=watched_digest(self.owner.spec.training, self.watching.status, self._trained()),
+            template_digest=intent_digest(self.owner.spec, self.watching.status, self._trained()),
+            published=self.published,
             data=found.data,
             drift=found.drift,
             quality=found.quality,
@@ -278,8 +300,11 @@ class _Planner:
         decided = self._decided_now(rollout, training)
         swept = sweeps.plan_sweep(self.observed, self.owner, self.status, rollout, training, self.image, self.now)
         apply += (*decided.apply, *swept.apply, *self.watching.apply)
+        if self.owner.spec.source:
+            look = LookConfig(model=self.owner.identity, storage=self.owner.spec.storage, source=self.owner.spec.source)
+            apply.append(look_cronjob(self.owner, look, self.image))
         if training.run and training.episode:
-            apply.append(training_job(self.owner, self._train_config(training, rollout), self.image))
+            apply.append(self._job(training.episode, rollout))
         if training.workload:
             apply.append(self._workload(training, rollout, situation))
         settled = conditions.settle(conditions.of(facts), self.status.conditions, self._generation(), self.now)
@@ -384,28 +409,44 @@ class _Planner:
         )
         return check_cronjob(self.owner, config, self.image)
 
-    def _train_config(self, training: Training, rollout: Rollout) -> TrainConfig:
-        episode = training.episode
-        assert episode is not None
-        champion = rollout.serving
-        return TrainConfig(
-            model=self.owner.identity,
-            storage=self.owner.spec.storage,
-            episode=episode.id,
-            attempt=episode.attempt,
-            cause=episode.cause,
-            revision=episode.revision,
-            as_of=episode.attempted_at or self.now,
-            onset=episode.onset,
-            evidence=episode.evidence,
-            training=self.owner.spec.training,
-            labels=self.owner.spec.labels if self.owner.spec.training.data.feedback else None,
-            template_digest=episode.template_digest,
-            champion=RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
-            anchor=self._anchor(rollout),
-            lineage=self.status.restore.lineage if self.status.restore else None,
-            quarantined=quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),
+    def _job(self, episode: Episode, rollout: Rollout) -> Object:
+        """The Job of the episode's attempt: a training, or an import of what another pipeline has published."""
+        source = self.owner.spec.source
+        if source is None:
+            return training_job(self.owner, self._train_config(episode, rollout), self.image)
+        attempt = self._attempt(episode, rollout)
+        imported = ImportConfig.model_validate(attempt | {"source": source, "digest": episode.source})
+        return import_job(self.owner, imported, self.image)
+
+    def _train_config(self, episode: Episode, rollout: Rollout) -> TrainConfig:
+        spec = self.owner.spec
+        return TrainConfig.model_validate(
+            self._attempt(episode, rollout)
+            | {
+                "onset": episode.onset,
+                "training": spec.trained,
+                "labels": spec.labels if spec.trained.data.feedback else None,
+                "anchor": self._anchor(rollout),
+                "quarantined": quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),
+            }
         )
+
+    def _attempt(self, episode: Episode, rollout: Rollout) -> dict[str, object]:
+        """What a training and an import are told alike."""
+        champion = rollout.serving
+        return {
+            "model": self.owner.identity,
+            "storage": self.owner.spec.storage,
+            "episode": episode.id,
+            "attempt": episode.attempt,
+            "cause": episode.cause,
+            "revision": episode.revision,
+            "as_of": episode.attempted_at or self.now,
+            "evidence": episode.evidence,
+            "template_digest": episode.template_digest,
+            "champion": RevisionIdentity(number=champion.number, digest=champion.digest) if champion else None,
+            "lineage": self.status.restore.lineage if self.status.restore else None,
+        }
 
     def _serving_record(self, rollout: Rollout) -> ModelRevisionSpec | None:
         number = rollout.serving.number if rollout.serving else None
@@ -413,7 +454,7 @@ class _Planner:
 
     def _anchor(self, rollout: Rollout) -> RevisionIdentity | None:
         bad = {entry.digest for entry in rollout.quarantine}
-        metric = self.owner.spec.training.evaluation.gates[0].metric
+        metric = self.owner.spec.trained.evaluation.gates[0].metric
         found = anchor(self._serving_record(rollout), self.records, bad, metric)
         return RevisionIdentity(number=found.number, digest=found.digest) if found else None
 
@@ -422,13 +463,15 @@ class _Planner:
         assert self.template is not None
         job = job_of(self.observed, situation, training.episode)
         assert job is not None, "a workload is the child of its attempt's Job"
-        return training_workload(self.owner, self._train_config(training, rollout), self.template, job, self.image)
+        return training_workload(self.owner, self._train_config(training.episode, rollout), self.template, job, self.image)
 
     def _stale_cronjobs(self, rollout: Rollout) -> list[Ref]:
-        """CronJobs of policies that watch the model no more, and of an object that nobody watches any more."""
+        """CronJobs of policies that watch the model no more, and of an object or a source that nobody looks at any more."""
         wanted = {names.check_cronjob(self.owner.name, self.owner.uid, policy.uid) for policy in self.policies}
-        ours = [job for job in self.observed.cronjobs if evidence.controlled_by(job, self.owner.uid)]
         wanted = wanted if rollout.serving else set()
+        if self.owner.spec.source:
+            wanted.add(names.look_cronjob(self.owner.name, self.owner.uid))
+        ours = [job for job in self.observed.cronjobs if evidence.controlled_by(job, self.owner.uid)]
         wanted |= {job["metadata"]["name"] for job in self.watching.apply}
         return [Ref.to(job) for job in ours if job["metadata"]["name"] not in wanted]
 
@@ -467,6 +510,7 @@ class _Planner:
             ready_replicas=rollout.ready_replicas,
             selector=selector,
             latest_revision=max([self.status.latest_revision, used, *numbers]),
+            source=self.published,
             episode=training.episode,
             waiting=training.waiting,
             last_training=training.last,
@@ -480,14 +524,15 @@ class _Planner:
 
     def _url(self) -> str:
         port = "" if PORT_SERVICE == 80 else f":{PORT_SERVICE}"
-        return f"http://{self.owner.name}.{self.owner.namespace}.svc{port}/v2/models/{self.owner.name}"
+        address, theirs = f"http://{self.owner.name}.{self.owner.namespace}.svc{port}", self.owner.spec.serving.container
+        return address if theirs and theirs.protocol == "HTTP" else f"{address}/v2/models/{self.owner.name}"
 
     def _look_again(self, rollout: Rollout, training: Training, swept: sweeps.Sweeping) -> float | None:
         """Seconds until something changes by the clock alone."""
         times = [seconds for seconds in (rollout.look_again, training.look_again, swept.look_again) if seconds]
         if training.waiting and training.waiting.until:
             times.append((training.waiting.until - self.now).total_seconds())
-        schedule = self.owner.spec.training.schedule
+        schedule = self.owner.spec.training.schedule if self.owner.spec.training else None
         if schedule and "Schedule" in self.owner.spec.retraining.causes:
             times.append((cron.next_after(schedule, self.now) - self.now).total_seconds())
         return max(1.0, min(times)) if times else None

@@ -11,7 +11,7 @@ from stationkeeper.api import layout
 from stationkeeper.api.jobs import RestoreConfig
 from stationkeeper.api.meta import CONTAINER_RESTORE
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
-from stationkeeper.api.status import ModelStatus, Restore
+from stationkeeper.api.status import LastTraining, ModelStatus, Restore
 from stationkeeper.api.summary import RestoredRevision, RestoreSummary
 from stationkeeper.control.planning import evidence
 from stationkeeper.control.planning.types import Event, Object, Observed, Ref
@@ -93,11 +93,16 @@ def _restored(owner: Owner, status: ModelStatus, restore: Restore, summary: Rest
             ),
             "latest_revision": max(status.latest_revision, summary.latest_revision),
             "quarantine": list(summary.quarantine),
-            "last_training": summary.refused,
+            "last_training": _last(owner, summary.refused),
         }
     )
     records = tuple(_record(owner, revision) for revision in summary.revisions)
     return Restoring(after, message, records=records, events=(Event("Normal", "Restored", message),))
+
+
+def _last(owner: Owner, refused: LastTraining | None) -> LastTraining | None:
+    """The training that was refused; of one that learned here, storage's data digest is that of its rows and no published file's."""
+    return refused if refused is None or owner.spec.source else refused.model_copy(update={"source": None})
 
 
 def _record(owner: Owner, revision: RestoredRevision) -> ModelRevisionSpec:

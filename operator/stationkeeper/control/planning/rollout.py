@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stationkeeper.api.jobs import RevisionIdentity
-from stationkeeper.api.meta import CONTAINER_SERVE
+from stationkeeper.api.meta import CONTAINER_FETCH, CONTAINER_SERVE
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.status import CandidateRef, ModelStatus, Quarantined, RevisionRef, RouteStatus
 from stationkeeper.control.planning import canary, evidence, probation
@@ -344,8 +344,10 @@ class _Planner:
         live = self.fleet.deployment(record)
         if live is None:
             return self.settings.workloads_image
-        containers = live["spec"]["template"]["spec"]["containers"]
-        return str(next((c["image"] for c in containers if c["name"] == "serve"), self.settings.workloads_image))
+        pod = live["spec"]["template"]["spec"]
+        images = {c["name"]: c["image"] for c in (*pod.get("initContainers", ()), *pod["containers"])}
+        ours = CONTAINER_FETCH if CONTAINER_FETCH in images else CONTAINER_SERVE
+        return str(images.get(ours, self.settings.workloads_image))
 
     def _serving_ref(self, stable: ModelRevisionSpec | None) -> RevisionRef | None:
         if stable is None:

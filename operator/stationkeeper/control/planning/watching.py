@@ -35,15 +35,16 @@ def plan_watch(
     `trained`: digests of what was trained. One may tell that the object, as it is seen first, has been trained already: on
     another cluster, or before this status was lost.
     """
-    watch = owner.spec.training.watch
-    if watch is None:
+    training = owner.spec.training
+    watch = training.watch if training else None
+    if training is None or watch is None:
         return Watching(None)
     config = WatchConfig(model=owner.identity, storage=owner.spec.storage, uri=watch.uri)
     apply = (watch_cronjob(owner, config, watch.schedule, image),)
     known = before if before and before.uri == watch.uri else Watched(uri=watch.uri)
     match _said(observed, owner):
         case WatchSummary(uri=watch.uri, digest=seen):
-            done = combined_digest(training_digest(owner.spec.training), seen) in trained
+            done = combined_digest(training_digest(training), seen) in trained
             return _seen(known, seen, done, apply, now.replace(microsecond=0))
         case FailureSummary() as failed:
             trouble = f"{failed.reason}: {failed.message}"[:512]

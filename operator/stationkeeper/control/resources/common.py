@@ -129,6 +129,16 @@ def _mount(volume: str, where: str | tuple[str, bool]) -> Object:
     return {"name": volume, "mountPath": path} | ({"readOnly": True} if read_only else {})
 
 
+def probe(path: str, period: int, failures: int) -> Object:
+    """A look at a path of the port `http`, every `period` seconds."""
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
 def pod_spec(containers: Sequence[Object], volumes: Sequence[str], **more: Any) -> Object:
     """A pod that is non-root, has no API token, and writes only to its own empty directories."""
     return {

@@ -24,8 +24,10 @@ from stationkeeper.control.resources.common import (
     labels,
     metadata,
     pod_spec,
+    probe,
     whole_seconds,
 )
+from stationkeeper.control.resources.foreign import foreign_pod
 
 DRAIN_SECONDS = 10.0  # a pod that is told to stop still answers for this long
 _THREADS = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -69,7 +71,9 @@ def serving_deployment(
 
 def _inputs(owner: Owner) -> str:
     """Digest of what the user wrote that the pods depend on; defaults are not in it, for a later version may have others."""
-    serving = owner.spec.serving.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"resources", "capture"})
+    serving = owner.spec.serving.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, include={"resources", "capture", "container"}
+    )
     storage = owner.spec.storage.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"adopt"})
     return short(sha256(canonical_json({"serving": serving, "storage": storage})))
 
@@ -88,6 +92,8 @@ def _first_built(live: Object | None, inputs: str) -> Object | None:
 
 def _pod(owner: Owner, revision: RevisionIdentity, image: Image, selector: Object) -> Object:
     serving = owner.spec.serving
+    if serving.container is not None:
+        return foreign_pod(owner, serving.container, revision, image, [_spread(key, selector) for key in _TOPOLOGY])
     config = ServeConfig(
         model=owner.identity,
         storage=owner.spec.storage,
@@ -108,9 +114,9 @@ def _pod(owner: Owner, revision: RevisionIdentity, image: Image, selector: Objec
     serve["env"] += [{"name": name, "value": value} for name, value in _THREADS.items()]
     serve["ports"] = [{"name": "http", "containerPort": PORT_HTTP, "protocol": "TCP"}]
     # Libraries are loaded before anything listens, which takes a minute where the CPU is short.
-    serve["startupProbe"] = _probe("/v2/health/live", period=1, failures=300)
-    serve["readinessProbe"] = _probe("/v2/health/ready", period=2, failures=3)
-    serve["livenessProbe"] = _probe("/v2/health/live", period=10, failures=6)
+    serve["startupProbe"] = probe("/v2/health/live", period=1, failures=300)
+    serve["readinessProbe"] = probe("/v2/health/ready", period=2, failures=3)
+    serve["livenessProbe"] = probe("/v2/health/live", period=10, failures=6)
     return pod_spec(
         [serve],
         ["tmp"],
@@ -125,13 +131,4 @@ def _spread(topology_key: str, selector: Object) -> Object:
         "topologyKey": topology_key,
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": selector},
-    }
-
-
-def _probe(path: str, period: int, failures: int) -> Object:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": period,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
     }

@@ -57,6 +57,11 @@ def check_cronjob(model: str, uid: str, policy_uid: str) -> str:
     return f"{model}-{_hash(uid, policy_uid)}"
 
 
+def look_cronjob(model: str, uid: str) -> str:
+    """Name of the CronJob that looks at a model's source; no policy has this UID."""
+    return f"{model}-{_hash(uid, 'source')}"
+
+
 def serving(model: str, uid: str) -> str:
     """Name of what keeps the stable revision's pods in number: autoscaler and disruption budget."""
     return f"{model}-serving-{_hash(uid)[:6]}"

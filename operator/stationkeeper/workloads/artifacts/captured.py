@@ -14,6 +14,7 @@ import io
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Final
 
 import polars as pl
@@ -85,6 +86,32 @@ def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, 
         more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
         raise MalformedArtifact(f"no captured rows: {', '.join(damaged[:_NAMED])}{more}; restore or remove them")
     return None if kept is None else _smallest(kept, max_rows)
+
+
+def read_first(
+    store: Store, digest: str, start: datetime, end: datetime, wanted: int, *, max_rows: int
+) -> tuple[pl.DataFrame | None, int, datetime]:
+    """The first slots in `[start, end)` that hold so many rows together, how many they hold, and when the next slot begins.
+
+    All of them when they hold fewer. Of more than `max_rows` those stay that `read_captured` would keep.
+
+    Raises:
+        MalformedArtifact: when a file is no Parquet of captured rows.
+    """
+    kept: pl.DataFrame | None = None
+    count = 0
+    for begins, slot in groupby(_slots(store, digest, start, end), key=keys.slot_start):
+        if count >= wanted:
+            return kept, count, begins
+        for key in slot:
+            try:
+                rows = _read(store, key)
+            except NotFound:
+                continue
+            except (MalformedArtifact, pl.exceptions.PolarsError) as error:
+                raise MalformedArtifact(f"no captured rows: {store.uri(key)} ({error}); restore or remove it") from error
+            kept, count = _joined(kept, rows, max_rows), count + rows.height
+    return kept, count, end
 
 
 def _joined(kept: pl.DataFrame | None, rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:

@@ -73,6 +73,11 @@ def decision(at: datetime, identity: str) -> str:
     return layout.decision(at, identity)
 
 
+def source(identity: str) -> str:
+    """What a published file was found to be; `identity` is a digest of its address, size and ETag."""
+    return f"sources/{hexadecimal(identity)}.json"
+
+
 def slot_name(start: datetime) -> str:
     """The name of a flush interval: its start in UTC, as in `20130401T120000Z`; sorts by time."""
     return start.astimezone(UTC).strftime(SLOT_FORMAT)

@@ -169,6 +169,7 @@ def _refused(found: _Found) -> LastTraining | None:
         finished_at=last.at,
         template_digest=last.code.template_digest,
         revision=last.revision.number,
+        source=last.data_digest,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Column, Manifest, Task
+from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, MODEL_FILES, Column, Manifest, Task
 from stationkeeper.workloads.artifacts.columns import Array, Columns, ModelInput, model_input
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.trusted import TRUSTED
@@ -80,12 +80,32 @@ def load_model(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
     Raises:
         MalformedArtifact: when the file of the manifest's format is not given, cannot be read, or is not trusted.
     """
-    name = FILE_ONNX if manifest.format == "onnx" else FILE_SKOPS
+    name = MODEL_FILES[manifest.format]
     if name not in files:
         raise MalformedArtifact(f"revision {manifest.number} of {manifest.model} has no file {name}")
+    if manifest.binding is not None:
+        from stationkeeper.workloads.artifacts import foreign  # most revisions were trained here and need none of it
+
+        return foreign.load(manifest, manifest.binding, manifest.format, files[name])
     if manifest.format == "onnx":
         return OnnxPredictor(manifest, files[name])
     return SklearnPredictor(manifest, load_skops(files[name]))
+
+
+def onnx_session(data: bytes) -> onnxruntime.InferenceSession:
+    """ONNX Runtime on one thread.
+
+    Raises:
+        MalformedArtifact: when it cannot load the bytes.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class
+        raise MalformedArtifact(f"{FILE_ONNX} cannot be loaded: {error}") from error
 
 
 class OnnxPredictor:
@@ -93,14 +113,7 @@ class OnnxPredictor:
 
     def __init__(self, meaning: Meaning, data: bytes) -> None:
         self.meaning = meaning
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions share no base class
-            raise MalformedArtifact(f"{FILE_ONNX} cannot be loaded: {error}") from error
+        self._session = onnx_session(data)
         self._inputs = {i.name for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]
 

@@ -109,10 +109,10 @@ def _bare(stage: Stage, features: Sequence[Column], order: Order, now: datetime)
         seed=0,
         task=Task.REGRESSION,
         features=list(features),
-        target=stage.spec.training.data.target,
+        target=stage.spec.trained.data.target,
         format="skops",
         files={},
-        data=DataRecord(uri=stage.spec.training.data.uri, objects=0, digest=sha256(b""), rows=0),
+        data=DataRecord(uri=stage.spec.trained.data.uri, objects=0, digest=sha256(b""), rows=0),
         evaluation=EvaluationRecord(holdout_rows=0, metrics={}, gates=[], refit="None"),
     )
 

@@ -64,7 +64,7 @@ class Growing:
 
 def _rows(served: Served, tile: Window) -> int:
     revision = served.revision
-    found = Collector(revision.store, revision.digest, revision.reference).collect(tile)
+    found = Collector(revision.store, revision.digest, revision.trained_with).collect(tile)
     return found.rows + found.refused_rows if found else 0
 
 
@@ -87,7 +87,7 @@ class Judge:
             why = f"{stretch.rows} rows so far: the window grows"
             return Judged(unjudged(window, Verdict.INSUFFICIENT_DATA, why).verdict, served)
         revision = served.revision
-        collector = Collector(revision.store, revision.digest, revision.reference)
+        collector = Collector(revision.store, revision.digest, revision.trained_with)
         profile = collector.collect(window)
         if profile is None:
             return Judged(unjudged(window, Verdict.INSUFFICIENT_DATA, "no traffic was captured").verdict, served)
@@ -96,9 +96,9 @@ class Judge:
             verdict = Verdict.ERROR if comparison.wrong else Verdict.INSUFFICIENT_DATA
             return Judged(unjudged(window, verdict, why).verdict, served)
         report = Checker(self._config(served), revision, comparison).check_window(window, profile, now)
-        if not revision.reference.predictions:
+        if not revision.trained_with.predictions:
             report = _of_inputs(report)
-        compared = against(profile, comparison.reference) if comparison.chosen else profile
+        compared = against(profile, comparison.reference) if comparison.chosen and comparison.reference else profile
         return Judged(of_report(report, "", "").verdict, served, report, compared)
 
     @property
@@ -107,7 +107,7 @@ class Judge:
         if self.policy.quality is None:
             return None
         labels = self.stage.labels.model_copy(update={"format": "parquet"})
-        return Desk(self.stage.store, labels, self.stage.spec.training.data.target)
+        return Desk(self.stage.store, labels, self.stage.spec.trained.data.target)
 
     def labels(self, served: Served, window: Window, now: datetime) -> QualityVerdict | None:
         """Judge the labels of what a revision answered in a window."""

@@ -35,7 +35,7 @@ class Stage:
 
     def config(self, order: Order, champion: Served | None, now: datetime) -> TrainConfig:
         """What the operator would tell the training pod."""
-        training = self.spec.training
+        training = self.spec.trained
         # As the history is kept; it holds all that was known, and what is replayed was captured nowhere else.
         data = training.data.model_copy(update={"format": "parquet", "sources": [], "feedback": None})
         # A holdout of its own may hold rows that were yet to come.
@@ -67,7 +67,7 @@ class Stage:
 
     def learnable(self, now: datetime) -> tuple[datetime, datetime]:
         """The stretch of rows that a training of this moment would learn from; of several windows the longest."""
-        reach, end = self.spec.training.data.reach, self.known(now)
+        reach, end = self.spec.trained.data.reach, self.known(now)
         return (end - reach if reach else self.history.start), end
 
 

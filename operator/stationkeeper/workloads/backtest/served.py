@@ -7,7 +7,7 @@ from typing import Final, Self
 import numpy as np
 import polars as pl
 
-from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Manifest
+from stationkeeper.api.manifest import MODEL_FILES, Manifest
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import Array, ColumnError, Columns, from_frame
@@ -49,7 +49,7 @@ class Served:
             StoreError, ArtifactError: when it is not what it must be.
         """
         revision = Revision.load(store, digest)
-        models = {name: ref for name, ref in revision.manifest.files.items() if name in (FILE_ONNX, FILE_SKOPS)}
+        models = {name: ref for name, ref in revision.manifest.files.items() if name in MODEL_FILES.values()}
         files = {name: get_blob(store, ref) for name, ref in models.items()}
         return cls(revision, since, load_model(revision.manifest, files) if files else None)
 
@@ -65,7 +65,7 @@ class Served:
         except ColumnError as error:
             return Answers(None, {}, {}, {}, error.column)
         if self.predictor is None:
-            outputs = {column.name: output(rows[column.name]) for column in self.revision.reference.predictions}
+            outputs = {column.name: output(rows[column.name]) for column in self.revision.trained_with.predictions}
             return Answers(None, columns, outputs, outputs)
         predictions = self.predictor.predict(columns)
         return Answers(predictions, columns, watched(self.manifest, predictions), kept(self.manifest, predictions))
@@ -76,7 +76,7 @@ class Served:
         Columns of the history that are no features are not taken for part of a request.
         """
         store, digest = self.revision.store, self.revision.digest
-        profile = Profile.empty(self.revision.reference)
+        profile = Profile.empty(self.revision.trained_with)
         if answers.fault:
             missing = [feature.name for feature in self.manifest.features if feature.name not in rows.columns]
             profile.refused(missing, [] if missing else [answers.fault], rows=rows.height)

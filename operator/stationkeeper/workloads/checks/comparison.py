@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import polars as pl
+
 from stationkeeper.api.base import format_time
 from stationkeeper.api.driftpolicy import Baseline, DriftPolicySpec
 from stationkeeper.workloads.artifacts.captured import read_captured
@@ -24,12 +26,17 @@ MAX_ROWS: Final = 20_000  # of a baseline, that rows are compared with
 class Comparison:
     """What is compared with. `lacking` says why nothing can be compared, `wrong` whether that is an error."""
 
-    reference: ReferenceProfile
+    reference: ReferenceProfile | None
     name: str = OWN
     kept: Kept = field(default_factory=Kept)
     chosen: Chosen | None = None
     lacking: str = ""
     wrong: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows that are compared with."""
+        return self.reference.rows if self.reference else 0
 
     def withheld(self, window: Window) -> str:
         """Why a window cannot be judged; empty where it can."""
@@ -46,15 +53,21 @@ def compared_with(
     Raises:
         StoreError: when the store fails.
     """
-    rows = policy.features.multivariate is not None or bool(policy.segments)
+    rows = needs_rows(policy)
     if policy.baseline is None:
         return Comparison(revision.reference, kept=revision.kept if rows else Kept())
     return _with_baseline(revision, policy.baseline, collector, since, now, rows=rows)
 
 
+def needs_rows(policy: DriftPolicySpec) -> bool:
+    """Whether a policy compares rows with rows, and not only counts with counts."""
+    return policy.features.multivariate is not None or bool(policy.segments)
+
+
 def _with_baseline(
     revision: Revision, asked: Baseline, collector: Collector, since: datetime, now: datetime, *, rows: bool
 ) -> Comparison:
+    assert revision.reference is not None, "there are bins to count in"
     try:
         chosen = choose(collector, asked, since, now)
     except UnreadableProfiles as error:
@@ -76,7 +89,16 @@ def _captured(revision: Revision, stretch: Window) -> Kept:
         rows = read_captured(revision.store, revision.digest, stretch.start, stretch.end, max_rows=MAX_ROWS)
         if rows is None:
             return Kept(notes=("no rows of the baseline were captured: there are none to compare rows with",))
-        sample, arrived = plain(rows), rows["arrived_at"].dt.replace_time_zone(None).to_numpy()
-        return Kept(sample, fit_components(sample, revision.manifest.features, timestamps=arrived))
+        return sampled(revision, rows)
     except (ArtifactError, ColumnError) as error:
         return Kept(notes=(f"the rows of the baseline cannot be used: {error}",))
+
+
+def sampled(revision: Revision, rows: pl.DataFrame) -> Kept:
+    """Captured rows in place of the sample of a training.
+
+    Raises:
+        ColumnError: when a feature is not among them, or of another kind.
+    """
+    sample, arrived = plain(rows), rows["arrived_at"].dt.replace_time_zone(None).to_numpy()
+    return Kept(sample, fit_components(sample, revision.manifest.features, timestamps=arrived))

@@ -127,7 +127,7 @@ class Matured:
         none = GroupVerdict(Verdict.INSUFFICIENT_DATA, "inputs and predictions have no report")
         counts = Findings(rows=joined.counts.requests, data=none, features=none, predictions=none)
         comparison = self.checker.comparison
-        evidence = Evidence(counts, reference_rows=comparison.reference.rows, baseline=comparison.name)
+        evidence = Evidence(counts, reference_rows=comparison.rows, baseline=comparison.name)
         return report(self.checker.subject, self.checker.config.policy_spec, window, evidence, self.now)
 
     def _action(self, verdict: Verdict) -> str:

@@ -40,7 +40,7 @@ class Revision:
     store: Store
     digest: str
     manifest: Manifest
-    reference: ReferenceProfile
+    reference: ReferenceProfile | None  # None where no rows were known
 
     @classmethod
     def load(cls, store: Store, digest: str) -> Self:
@@ -51,6 +51,12 @@ class Revision:
         """
         manifest = load_manifest(store, digest)
         return cls(store, digest, manifest, load_reference(store, manifest))
+
+    @property
+    def trained_with(self) -> ReferenceProfile:
+        """The reference of a revision that was trained here: it always has one."""
+        assert self.reference is not None
+        return self.reference
 
     @cached_property
     def kept(self) -> Kept:

@@ -3,13 +3,26 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import reduce
+from typing import Protocol
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.jobs import CheckConfig, ConfigurationError
 from stationkeeper.workloads.checks.records import Records
-from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
+from stationkeeper.workloads.drift.collect import UnreadableProfiles
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.windows import MAX_BACK, Stretch, Window, closed, gathered
+
+
+class Traffic(Protocol):
+    """What a revision was asked, counted: by the pods that served it, or from the rows that they captured."""
+
+    def collect(self, window: Window) -> Profile | None:
+        """The counts of a window; None when nothing was captured of it."""
+        ...
+
+    def ahead(self, window: Window) -> timedelta:
+        """By how much the clocks of pods that wrote for the window are ahead of the store's."""
+        ...
 
 
 @dataclass
@@ -18,13 +31,14 @@ class Tiling:
 
     config: CheckConfig
     records: Records
-    profiles: Collector
+    traffic: Traffic
+    gathers: bool = True  # False: there is nothing yet that rows could be counted in, so no window may be settled
     _counted: dict[Window, Profile | None] = field(default_factory=dict)
 
     @property
     def most(self) -> timedelta | None:
         """How long a window may become; None where tiles are not taken together."""
-        most = self.config.policy_spec.max_window
+        most = self.config.policy_spec.max_window if self.gathers else None
         return parse_duration(most) if most else None
 
     def stretches(self, now: datetime) -> list[Stretch]:
@@ -61,7 +75,7 @@ class Tiling:
         """
         parts = [part for tile, part in self._counted.items() if window.start <= tile.start and tile.end <= window.end]
         if not parts or len(parts) * self._length != window.end - window.start:
-            return self.profiles.collect(window)
+            return self.traffic.collect(window)
         found = [part for part in parts if part]
         return reduce(Profile.merge, found) if found else None
 
@@ -80,7 +94,7 @@ class Tiling:
     def _rows(self, tile: Window) -> int:
         """Rows that a tile holds, refused ones too: they are evidence. One that cannot be read ends its window, which is refused."""
         try:
-            found = self._counted[tile] = self.profiles.collect(tile)
+            found = self._counted[tile] = self.traffic.collect(tile)
         except UnreadableProfiles:
             return self.config.policy_spec.min_samples
         return found.rows + found.refused_rows if found else 0

@@ -81,6 +81,7 @@ class Checker:
         """
         policy, reference = self.config.policy_spec, self.comparison.reference
         importance = self.revision.manifest.importance
+        assert reference is not None, "a window without anything to compare with is not judged"
         if self.comparison.chosen:
             profile = against(profile, reference)
         captured, rows = self._rows(window)
@@ -114,7 +115,7 @@ class Checker:
 
     def refuse(self, window: Window, why: str, now: datetime) -> DriftReport:
         """The report of a window that cannot be judged, because something is damaged."""
-        evidence = Evidence(unreadable(why), reference_rows=self.comparison.reference.rows, baseline=self.comparison.name)
+        evidence = Evidence(unreadable(why), reference_rows=self.comparison.rows, baseline=self.comparison.name)
         return report(self.subject, self.config.policy_spec, window, evidence, now)
 
     def _rows(self, window: Window) -> tuple[pl.DataFrame | None, RowFindings]:
@@ -129,13 +130,14 @@ class Checker:
             return captured, RowFindings(notes=[f"captured rows were not looked at: {error}"])
 
     def _judged(self, window: Window, captured: pl.DataFrame | None) -> RowFindings:
-        policy, kept = self.config.policy_spec, self.comparison.kept
+        policy, kept, reference = self.config.policy_spec, self.comparison.kept, self.comparison.reference
+        assert reference is not None
         if captured is None:
             asked = policy.features.multivariate or policy.segments or policy.schema_.max_duplicate_share is not None
             return RowFindings(notes=["no rows were captured: only counts were judged"] if asked else [])
         found = judge_rows(
             plain(captured),
-            self.comparison.reference,
+            reference,
             policy,
             sample=kept.sample,
             pca=kept.components,

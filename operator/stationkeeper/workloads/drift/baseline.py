@@ -122,8 +122,12 @@ def from_captured(rows: pl.DataFrame, features: Sequence[Column]) -> ReferencePr
         ValueError: when there is no row.
     """
     arrived = rows["arrived_at"].dt.replace_time_zone(None).to_numpy()
-    answers = {name: _array(values) for name, values in plain(rows, OUTPUT).to_dict().items()}
-    return build_reference(plain(rows, INPUT), features, answers, timestamps=arrived, prediction_timestamps=arrived)
+    return build_reference(plain(rows, INPUT), features, answers(rows), timestamps=arrived, prediction_timestamps=arrived)
+
+
+def answers(rows: pl.DataFrame) -> dict[str, Array]:
+    """What was answered to captured rows, as profiles count it."""
+    return {name: _array(values) for name, values in plain(rows, OUTPUT).to_dict().items()}
 
 
 def plain(rows: pl.DataFrame, prefix: str = INPUT) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """The profiles of a window from the store, merged; and the reference that they were counted with."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -29,19 +29,27 @@ class UnreadableProfiles(Exception):  # noqa: N818 - says what was found
     """Some profiles of a window cannot be read; the message names them and says what to do."""
 
 
-def load_reference(store: Store, manifest: Manifest) -> ReferenceProfile:
-    """The reference profile of a revision.
+def load_reference(store: Store, manifest: Manifest) -> ReferenceProfile | None:
+    """The reference profile of a revision; None of one that was made elsewhere and came without rows.
 
     Raises:
-        MalformedArtifact: when the manifest names none, or it cannot be read.
+        MalformedArtifact: when any other manifest names none, or it cannot be read.
         DigestMismatch, NotFound: when the store holds another file, or none.
     """
     ref = manifest.files.get(FILE_REFERENCE)
+    if ref is None and manifest.binding is not None:
+        return None
     if ref is None:
         raise MalformedArtifact(
             f"revision {manifest.number} has no {FILE_REFERENCE}: there is nothing to compare with; retrain it"
         )
     return ReferenceProfile.decode(get_blob(store, ref))
+
+
+def ahead(slots: Iterable[tuple[datetime, datetime]]) -> timedelta:
+    """By how much a pod's clock is ahead of the store's, from the beginnings of flush intervals and when they were written."""
+    gaps = (start - written for start, written in slots)
+    return max((gap for gap in gaps if _TOLERATED < gap <= _WRONG), default=timedelta(0))
 
 
 class Collector:
@@ -86,8 +94,7 @@ class Collector:
 
         Flush intervals are written after they end. More than a day is no clock but a replay.
         """
-        gaps = (start - written for day in window.days() for start, _, written in self._day(day) if start in window)
-        return max((gap for gap in gaps if _TOLERATED < gap <= _WRONG), default=timedelta(0))
+        return ahead((start, written) for day in window.days() for start, _, written in self._day(day) if start in window)
 
     def _slots(self, window: Window) -> Iterator[tuple[datetime, str]]:
         for day in window.days():

@@ -21,7 +21,8 @@ from stationkeeper.api.summary import CheckSummary, Summary
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store
-from stationkeeper.workloads.checks.comparison import compared_with
+from stationkeeper.workloads.checks import uncounted
+from stationkeeper.workloads.checks.comparison import Comparison, compared_with
 from stationkeeper.workloads.checks.history import History
 from stationkeeper.workloads.checks.labelled import Labelled
 from stationkeeper.workloads.checks.matured import Matured
@@ -29,7 +30,7 @@ from stationkeeper.workloads.checks.quality import Quality
 from stationkeeper.workloads.checks.records import Records, page_key
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.checks.summary import MAX_TOLD, Told, of_report, of_retired, summarise, unjudged
-from stationkeeper.workloads.checks.tiling import Tiling
+from stationkeeper.workloads.checks.tiling import Tiling, Traffic
 from stationkeeper.workloads.checks.window import Checker
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
 from stationkeeper.workloads.drift.windows import Stretch, Window
@@ -48,10 +49,9 @@ class Check:
         self._now = now
         revision = Revision.load(store, config.revision.digest)
         self._records = Records(store, config.policy_uid, config.policy_digest, config.revision.digest)
-        self._profiles = Collector(store, config.revision.digest, revision.reference)
-        self._tiling = Tiling(config, self._records, self._profiles)
+        self._traffic, compared = _traffic(revision, config, now)
+        self._tiling = Tiling(config, self._records, self._traffic, gathers=compared.reference is not None)
         self._stretches = self._tiling.stretches(now)
-        compared = compared_with(revision, config.policy_spec, self._profiles, config.since, config.until or now)
         self._labelled = (
             Labelled(config, config.labels, revision, self._records, self._tiling, labels, now)
             if config.labels and labels
@@ -107,7 +107,7 @@ class Check:
         return self._write(window, self._checker.check_window(window, profile, self._now, self._clocks(window)))
 
     def _clocks(self, window: Window) -> list[str]:
-        ahead = round(self._profiles.ahead(window).total_seconds())
+        ahead = round(self._traffic.ahead(window).total_seconds())
         return (
             [f"a pod's clock was {ahead} s ahead of the store's: its rows count in later windows than they came in"]
             if ahead
@@ -135,6 +135,16 @@ class Check:
     def _told(self, window: Window, report: DriftReport) -> Told:
         key = self._records.key(window)
         return of_report(report, self._records.uri(key), self._records.uri(page_key(key)))
+
+
+def _traffic(revision: Revision, config: CheckConfig, now: datetime) -> tuple[Traffic, Comparison]:
+    """The traffic, counted by the pods that served it or else from their rows, and what it is compared with."""
+    policy, since, until = config.policy_spec, config.since, config.until or now
+    if revision.reference is None:
+        compared = uncounted.compared_with(revision, policy, since, until)
+        return uncounted.Counter(revision, compared), compared
+    profiles = Collector(revision.store, revision.digest, revision.reference)
+    return profiles, compared_with(revision, policy, profiles, since, until)
 
 
 def _unreadable(window: Window, error: MalformedArtifact) -> Told:

@@ -5,7 +5,7 @@ from typing import Self
 
 import polars as pl
 
-from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Manifest, Score, Task
+from stationkeeper.api.manifest import MODEL_FILES, Manifest, Score, Task
 from stationkeeper.api.report import Beside
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.captured import INPUT
@@ -34,7 +34,7 @@ class Predecessor:
             StoreError, ArtifactError: when it is not there, or not what was published.
         """
         manifest = load_manifest(store, digest)
-        name = FILE_ONNX if manifest.format == "onnx" else FILE_SKOPS
+        name = MODEL_FILES[manifest.format]
         return cls(manifest, load_model(manifest, {name: get_blob(store, manifest.files[name])}))
 
     def beside(self, rows: pl.DataFrame, serving: Manifest, metric: str, seed: int) -> Beside:

@@ -12,6 +12,7 @@ from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.serving.protocol import PREDICT, PREDICT_PROBA
 
 _LABEL_TYPES = {"string": "BYTES", "integer": "INT64", "boolean": "BOOL"}
+_PLATFORMS = {"onnx": "onnx_onnxruntime", "skops": "sklearn_skops", "xgboost": "xgboost_json", "lightgbm": "lightgbm_text"}
 _COLUMN_TYPES = {ColumnKind.NUMERIC: "FP64", ColumnKind.CATEGORICAL: "BYTES", ColumnKind.BOOLEAN: "BOOL"}
 
 
@@ -59,7 +60,7 @@ class Renderer:
         document = {
             "name": self.name,
             "versions": [self.version],
-            "platform": "onnx_onnxruntime" if self._manifest.format == "onnx" else "sklearn_skops",
+            "platform": _PLATFORMS[self._manifest.format],
             "inputs": [_input(feature) for feature in self._manifest.features],
             "outputs": outputs,
             "parameters": self._parameters,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from stationkeeper.api.meta import HEADER_REPLAY
+from stationkeeper.workloads.artifacts.columns import ColumnError
 from stationkeeper.workloads.artifacts.outputs import kept
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.serving import answers
@@ -100,6 +101,8 @@ class Inference:
         try:
             predictions = served.predictor.predict(request.columns)
             text = served.renderer.response(request_id, predictions, request.outputs)
+        except ColumnError as error:  # a model that was made elsewhere may take less than a request may hold
+            return self._refusal(ProtocolError(f"inputs: {error}"))
         except Exception:  # a model can fail in any way; the pod goes on with the next request
             log.exception("the model failed on request %s of %d rows", request_id, request.rows)
             self._metrics.errors.labels("model").inc()

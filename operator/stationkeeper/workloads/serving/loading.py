@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from stationkeeper.api.jobs import ServeConfig
-from stationkeeper.api.manifest import FILE_GOLDEN, FILE_ONNX, FILE_REFERENCE, FILE_SKOPS, Manifest
+from stationkeeper.api.manifest import FILE_GOLDEN, FILE_REFERENCE, MODEL_FILES, Manifest
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.errors import ArtifactError, MalformedArtifact, StoreError, StoreUnavailable
 from stationkeeper.workloads.artifacts.golden import Golden, ParityError
@@ -69,10 +69,10 @@ def _load_once(config: ServeConfig, store: Store) -> Served:
     manifest = load_manifest(store, config.revision.digest)
     if manifest.number != config.revision.number:  # the digest is the identity; numbers are allocated by each cluster
         log.warning("the manifest calls itself revision %d; it is served as %d", manifest.number, config.revision.number)
-    model_file = FILE_ONNX if manifest.format == "onnx" else FILE_SKOPS
-    files = {name: _file(store, manifest, name) for name in (model_file, FILE_REFERENCE, FILE_GOLDEN)}
+    model_file = MODEL_FILES[manifest.format]
+    files = {name: _file(store, manifest, name) for name in (model_file, FILE_GOLDEN)}
     golden = Golden.decode(files[FILE_GOLDEN])
-    reference = ReferenceProfile.decode(files[FILE_REFERENCE])
+    reference = _reference(store, manifest)
     try:
         return _proven(config, manifest, files, golden, reference)
     except (ArtifactError, StoreError, MemoryError):
@@ -82,7 +82,7 @@ def _load_once(config: ServeConfig, store: Store) -> Served:
 
 
 def _proven(
-    config: ServeConfig, manifest: Manifest, files: dict[str, bytes], golden: Golden, reference: ReferenceProfile
+    config: ServeConfig, manifest: Manifest, files: dict[str, bytes], golden: Golden, reference: ReferenceProfile | None
 ) -> Served:
     if not any(golden.columns.values()):
         raise MalformedArtifact("golden.json holds no rows, so nothing can be proven; retrain")
@@ -91,6 +91,13 @@ def _proven(
     contract = Contract.of(manifest, probabilities=golden.probabilities is not None)
     renderer = Renderer(config.model.name, config.revision, manifest, contract.outputs)
     return Served(config.revision.digest, manifest, predictor, reference, contract, renderer)
+
+
+def _reference(store: Store, manifest: Manifest) -> ReferenceProfile | None:
+    """What traffic is counted by. Only a model that was made elsewhere may have come without any rows."""
+    if manifest.binding is not None and FILE_REFERENCE not in manifest.files:
+        return None
+    return ReferenceProfile.decode(_file(store, manifest, FILE_REFERENCE))
 
 
 def _file(store: Store, manifest: Manifest, name: str) -> bytes:

@@ -14,6 +14,7 @@ from stationkeeper.api.base import parse_duration
 from stationkeeper.api.serving import Capture
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.captured import is_sampled
+from stationkeeper.workloads.artifacts.columns import Columns
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.serving import rows
 from stationkeeper.workloads.serving.buffer import Answered, Entry, Refused
@@ -39,7 +40,7 @@ class Object:
 
 @dataclass(slots=True)
 class _Slot:
-    profile: Profile
+    profile: Profile | None  # None: the revision has no bins to count in
     frames: list[pl.DataFrame] = field(default_factory=list)
     bytes: int = 0
 
@@ -69,7 +70,7 @@ class Collector:
         self._names = names
         self._metrics = metrics
         self._seconds = int(parse_duration(policy.flush_interval).total_seconds())
-        self._blank = Profile.empty(served.reference)
+        self._blank = Profile.empty(served.reference) if served.reference else None
         self._slots: dict[int, _Slot] = {}
         self._minute, self._stored = 0, 0
 
@@ -80,9 +81,10 @@ class Collector:
             groups[self._slot_of(entry.arrived)].append(entry)
         made: list[Object] = []
         for start, group in sorted(groups.items()):
-            slot = self._slots.setdefault(start, _Slot(self._blank.fresh()))
+            slot = self._slots.setdefault(start, _Slot(self._blank.fresh() if self._blank else None))
             for refused in (e for e in group if isinstance(e, Refused)):
-                slot.profile.refused(refused.missing, refused.mismatched, rows=refused.rows)
+                if slot.profile is not None:
+                    slot.profile.refused(refused.missing, refused.mismatched, rows=refused.rows)
             if answered := [e for e in group if isinstance(e, Answered)]:
                 self._count(slot, answered)
             if slot.bytes > PART_BYTES:
@@ -111,17 +113,21 @@ class Collector:
         columns = rows.concatenated([e.columns for e in entries])
         outputs = rows.concatenated([e.outputs for e in entries])
         kept = [self._admitted(entry) for entry in entries]
-        with self._counting_failure(Kind.PROFILE, sum(entry.rows for entry in entries)):
-            slot.profile.update(columns, outputs)
-            for entry in entries:
-                if entry.extra:
-                    slot.profile.extra(entry.extra, entry.rows)  # noqa: S610 - nobody's SQL
+        if slot.profile is not None:
+            with self._counting_failure(Kind.PROFILE, sum(entry.rows for entry in entries)):
+                self._profile(slot.profile, entries, columns, outputs)
         if any(kept):
             with self._counting_failure(Kind.ROWS, sum(kept)):
                 served, rate = self._served, self._policy.sample_rate
                 made = rows.frame(entries, columns, outputs, kept, served.manifest, served.digest, rate)
                 slot.frames.append(made)
                 slot.bytes += int(made.estimated_size())
+
+    def _profile(self, profile: Profile, entries: Sequence[Answered], columns: Columns, outputs: Columns) -> None:
+        profile.update(columns, outputs)
+        for entry in entries:
+            if entry.extra:
+                profile.extra(entry.extra, entry.rows)  # noqa: S610 - nobody's SQL
 
     @contextmanager
     def _counting_failure(self, kind: Kind, count: int) -> Iterator[None]:
@@ -149,6 +155,8 @@ class Collector:
     def _close(self, start: int) -> list[Object]:
         slot = self._slots.pop(start)
         made = self._rows(start, slot)
+        if slot.profile is None:
+            return made
         counted = slot.profile.rows + slot.profile.refused_rows
         with self._counting_failure(Kind.PROFILE, counted):
             made.append(Object(Kind.PROFILE, self._names.key(Kind.PROFILE, start), slot.profile.encode(), counted))

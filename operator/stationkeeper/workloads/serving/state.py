@@ -19,7 +19,7 @@ class Served:
     digest: str
     manifest: Manifest
     predictor: Predictor
-    reference: ReferenceProfile
+    reference: ReferenceProfile | None  # None where no rows were known: then rows are captured and none are counted
     contract: Contract
     renderer: Renderer
 

@@ -56,7 +56,7 @@ def divide(
         AttemptEnded: InvalidData, when there are too few, or what the gates look at is missing.
     """
     data, evaluation = config.training.data, config.training.evaluation
-    segments = segment_columns(evaluation)
+    segments = segment_columns(evaluation.gates)
     source = rows if frozen is None else frozen.rows
     check_segments(source, segments)
     names, time = [feature.name for feature in features], [data.timestamp] if data.timestamp else []

@@ -1,16 +1,28 @@
-"""The estimator that a spec names: only scikit-learn's own classifiers and regressors, parameters as JSON."""
+"""The estimator that a spec names: scikit-learn's own classifiers and regressors, and those of two libraries of boosting."""
 
 import difflib
 import hashlib
 import importlib
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sklearn.base import is_classifier
 from sklearn.utils.discovery import all_estimators
 
 from stationkeeper.api.training import Estimator
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid
+
+# Beside scikit-learn's own list. They are loaded where one is named.
+_BOOSTING: Final = {
+    "xgboost.XGBClassifier",
+    "xgboost.XGBRegressor",
+    "xgboost.XGBRFClassifier",
+    "xgboost.XGBRFRegressor",
+    "lightgbm.LGBMClassifier",
+    "lightgbm.LGBMRegressor",
+}
+_CODE: Final = ("callbacks",)  # parameters that want objects, not values
+_QUIET: Final = {"lightgbm": {"verbose": -1}}  # unless the spec says otherwise
 
 
 @cache
@@ -35,11 +47,14 @@ def build(spec: Estimator, seed: int) -> Any:
         raise invalid(
             "InvalidParameters", f"{spec.class_} has no parameter {unknown[0]!r}; it has {', '.join(sorted(valid))}"[:900]
         )
-    params = ({"random_state": seed} if "random_state" in valid else {}) | spec.params
+    if named := sorted(set(spec.params) & set(_CODE)):
+        raise invalid("InvalidParameters", f"{spec.class_}: {named[0]} takes code, which a spec cannot give")
+    seeded = {"random_state": seed} if "random_state" in valid else {}
     try:
-        estimator.set_params(**params)
-        # Checks each value against scikit-learn's own declaration; private, yet the only check before fit.
-        estimator._validate_params()
+        estimator.set_params(**(seeded | _QUIET.get(spec.class_.partition(".")[0], {}) | spec.params))
+        if spec.class_ not in _BOOSTING:
+            # Checks each value against scikit-learn's own declaration; private, yet the only check before fit.
+            estimator._validate_params()
     except (TypeError, ValueError) as error:
         raise invalid("InvalidParameters", f"{spec.class_}: {error}"[:900]) from error
     return estimator
@@ -57,6 +72,9 @@ def seed_of(uid: str, episode: str, attempt: int) -> int:
 
 def _resolve(path: str) -> type:
     module, _, name = path.rpartition(".")
+    if path in _BOOSTING:
+        booster: type = getattr(importlib.import_module(module), name)
+        return booster
     known = _known()
     if name not in known:
         raise _unknown(path, name)
@@ -72,6 +90,6 @@ def _resolve(path: str) -> type:
 
 
 def _unknown(path: str, name: str) -> AttemptEnded:
-    near = difflib.get_close_matches(name, _known(), 3)
+    near = difflib.get_close_matches(name, [*_known(), *(boosting.partition(".")[2] for boosting in _BOOSTING)], 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return invalid("UnknownEstimator", f"{path} is not a classifier or regressor of scikit-learn{hint}")
+    return invalid("UnknownEstimator", f"{path} is not a classifier or regressor of scikit-learn, XGBoost or LightGBM{hint}")

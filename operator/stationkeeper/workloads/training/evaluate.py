@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.jobs import AttemptConfig, TrainConfig
 from stationkeeper.api.manifest import Candidate, EvaluationRecord, GateResult, Manifest, Score, Task
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
@@ -44,7 +44,7 @@ class Verdict:
     champion_metrics: dict[str, Score]
     candidates: Sequence[Candidate] = ()  # among which the challenger was chosen
 
-    def record(self, config: TrainConfig, prepared: Prepared) -> EvaluationRecord:
+    def record(self, config: AttemptConfig, prepared: Prepared) -> EvaluationRecord:
         """For the manifest, before the refit."""
         return EvaluationRecord(
             holdout_rows=prepared.holdout_rows,
@@ -81,14 +81,14 @@ class Earlier:
     answers: Predictions
 
 
-def evaluate(config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.DataFrame, answers: Predictions) -> Verdict:
+def evaluate(config: AttemptConfig, store: Store, prepared: Prepared, holdout: pl.DataFrame, answers: Predictions) -> Verdict:
     """Judge a challenger by its answers to the holdout.
 
     Raises:
         AttemptEnded: InvalidData, when a metric does not fit.
         StoreError, ArtifactError: when the champion cannot be loaded.
     """
-    meaning, evaluation = prepared.rows_schema, config.training.evaluation
+    meaning = prepared.rows_schema
     known = known_rows(holdout, meaning)
     if not known.all():
         log.warning("%d rows of the holdout have classes that training never saw; they are left out", int((~known).sum()))
@@ -100,21 +100,21 @@ def evaluate(config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.
     if champion is not None and not prepared.champion_shares_split:
         champion, incomparable = None, _UNTOLD
     paired = _bench(config, meaning, holdout, fresh, answers, champion) if champion is not None else None
-    kept = holdout.filter(pl.Series(fresh))
+    gates, kept = config.gates, holdout.filter(pl.Series(fresh))
     results = [
-        *judge(evaluation.gates, whole, paired, incomparable),
-        *judge_segments(evaluation.gates, paired, kept, _microseconds(kept, meaning), incomparable),
+        *judge(gates, whole, paired, incomparable),
+        *judge_segments(gates, paired, kept, _microseconds(kept, meaning), incomparable),
         *_anchored(config, store, prepared, holdout, known, answers),
     ]
-    names = list(dict.fromkeys(gate.metric for gate in evaluation.gates))
+    names = list(dict.fromkeys(gate.metric for gate in gates))
     return _verdict(config, results, names, whole, paired, incomparable)
 
 
 def _anchored(
-    config: TrainConfig, store: Store, prepared: Prepared, holdout: pl.DataFrame, known: NDArray[np.bool_], answers: Predictions
+    config: AttemptConfig, store: Store, prepared: Prepared, holdout: pl.DataFrame, known: NDArray[np.bool_], answers: Predictions
 ) -> list[GateResult]:
     """The gates against the anchor, where there is one: only who can be compared with holds anybody back."""
-    if config.anchor is None:
+    if config.anchor is None or not isinstance(config, TrainConfig):
         return []
     meaning, rule = prepared.rows_schema, config.training.evaluation.holdout
     try:
@@ -152,7 +152,7 @@ def choosing(config: TrainConfig, meaning: Schema, rows: pl.DataFrame, field: Se
 
 
 def _verdict(
-    config: TrainConfig,
+    config: AttemptConfig,
     results: list[GateResult],
     names: Sequence[str],
     whole: Bench,
@@ -208,7 +208,7 @@ def _microseconds(rows: pl.DataFrame, meaning: Schema) -> NDArray[np.int64] | No
 
 
 def _bench(
-    config: TrainConfig,
+    config: AttemptConfig,
     meaning: Schema,
     holdout: pl.DataFrame,
     rows: NDArray[np.bool_],

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from stationkeeper.api.base import canonical_json
-from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.jobs import AttemptConfig
 from stationkeeper.api.manifest import EvaluationRecord
 from stationkeeper.api.meta import TERMINATION_LIMIT
 from stationkeeper.api.summary import TrainingSummary
@@ -20,7 +20,7 @@ from stationkeeper.workloads.training.handover import Paths
 log = logging.getLogger(__name__)
 
 
-def stored(store: Store, config: TrainConfig) -> TrainingSummary | None:
+def stored(store: Store, config: AttemptConfig) -> TrainingSummary | None:
     """The outcome of this attempt if it has ended already.
 
     Raises:
@@ -33,7 +33,7 @@ def stored(store: Store, config: TrainConfig) -> TrainingSummary | None:
         return None
 
 
-def settle(store: Store, config: TrainConfig, summary: TrainingSummary) -> TrainingSummary:
+def settle(store: Store, config: AttemptConfig, summary: TrainingSummary) -> TrainingSummary:
     """Write the outcome; when another pod was first, its outcome is the outcome."""
     if store.create(keys.outcome(config.episode, config.attempt), summary.encode()):
         return summary
@@ -44,8 +44,8 @@ def settle(store: Store, config: TrainConfig, summary: TrainingSummary) -> Train
     return found
 
 
-def ended(config: TrainConfig, ending: AttemptEnded) -> TrainingSummary:
-    """The summary of an attempt without a revision."""
+def ended(config: AttemptConfig, ending: AttemptEnded, data_digest: str | None = None) -> TrainingSummary:
+    """The summary of an attempt without a revision; `data_digest` is of what it looked at, where that is known."""
     return TrainingSummary(
         episode=config.episode,
         attempt=config.attempt,
@@ -53,10 +53,11 @@ def ended(config: TrainConfig, ending: AttemptEnded) -> TrainingSummary:
         reason=ending.reason,
         message=ending.message,
         finished_at=datetime.now(UTC),
+        data_digest=data_digest,
     )
 
 
-def keep_evaluation(store: Store, config: TrainConfig, record: EvaluationRecord) -> None:
+def keep_evaluation(store: Store, config: AttemptConfig, record: EvaluationRecord) -> None:
     """What the gates said of a challenger that they refused: it has no manifest to stand in."""
     store.create(keys.evaluation(config.episode, config.attempt), canonical_json(record.wire()))
 

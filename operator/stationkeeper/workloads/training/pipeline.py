@@ -13,7 +13,8 @@ from stationkeeper.workloads.artifacts.columns import MISSING_TEXT, ModelInput
 
 MIN_CATEGORY_ROWS: Final = 20  # rarer values are folded into "unknown": they tell of persons, not of the world
 MAX_CATEGORIES: Final = 128
-_TREES = ("sklearn.tree.", "sklearn.ensemble.")
+_BOOSTING = ("sklearn.ensemble._hist_gradient_boosting.", "xgboost.", "lightgbm.")
+_TREES = ("sklearn.tree.", "sklearn.ensemble.", *_BOOSTING)
 
 
 def build_pipeline(estimator: Any, data: ModelInput) -> Pipeline:
@@ -23,8 +24,7 @@ def build_pipeline(estimator: Any, data: ModelInput) -> Pipeline:
     numeric, text = data.numeric.shape[1], data.text.shape[1]
     steps: list[tuple[str, Any, list[int]]] = []
     if numeric:
-        native = module.startswith("sklearn.ensemble._hist_gradient_boosting.")
-        steps.append(("numeric", _numbers(native=native, scale=not trees), list(range(numeric))))
+        steps.append(("numeric", _numbers(native=module.startswith(_BOOSTING), scale=not trees), list(range(numeric))))
     if text:
         # By position: names of columns are the user's and may be anything.
         steps.append(("text", _texts(data.text, ordinal=trees), list(range(numeric, numeric + text))))
@@ -33,7 +33,7 @@ def build_pipeline(estimator: Any, data: ModelInput) -> Pipeline:
 
 def _numbers(*, native: bool, scale: bool) -> Any:
     if native:
-        return "passthrough"  # histogram gradient boosting learns from missing values as they are
+        return "passthrough"  # these learn from missing values as they are
     impute = ("impute", SimpleImputer(strategy="median", keep_empty_features=True))
     return Pipeline([impute, ("scale", StandardScaler())]) if scale else Pipeline([impute])
 

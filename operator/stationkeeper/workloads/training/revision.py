@@ -42,7 +42,7 @@ from stationkeeper.workloads.training.search import with_params
 
 log = logging.getLogger(__name__)
 
-_LIBRARIES = ("scikit-learn", "numpy", "skops", "onnxruntime", "skl2onnx", "onnx", "polars")
+_LIBRARIES = ("scikit-learn", "numpy", "skops", "onnxruntime", "skl2onnx", "onnx", "polars", "xgboost-cpu", "lightgbm")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def wanted_columns(present: set[str], training: Training, champion: Manifest | N
         return present
     known = [column.name for column in champion.features] if champion else []
     time = [data.timestamp] if data.timestamp else []
-    return {data.target, *time, *(data.features or ()), *known, *segment_columns(training.evaluation)}
+    return {data.target, *time, *(data.features or ()), *known, *segment_columns(training.evaluation.gates)}
 
 
 def choose_features(frame: pl.DataFrame, data: Data, champion: Manifest | None) -> list[Column]:

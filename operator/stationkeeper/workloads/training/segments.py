@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.manifest import GateResult, Score
-from stationkeeper.api.training import Evaluation, Gate
+from stationkeeper.api.training import Gate
 from stationkeeper.workloads.training import bootstrap
 from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, compare
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid
@@ -26,9 +26,9 @@ _ERROR: Final = 0.025  # of all parts together
 _KNOWN: Final = 0.95  # of the resamples that must have a score
 
 
-def segment_columns(evaluation: Evaluation) -> list[str]:
+def segment_columns(gates: Sequence[Gate]) -> list[str]:
     """The columns that any gate looks at, each once."""
-    return list(dict.fromkeys(name for gate in evaluation.gates for name in gate.segments or ()))
+    return list(dict.fromkeys(name for gate in gates for name in gate.segments or ()))
 
 
 def check_segments(rows: pl.DataFrame, columns: Sequence[str]) -> None:

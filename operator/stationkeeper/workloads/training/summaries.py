@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from stationkeeper.api.jobs import TrainConfig
+from stationkeeper.api.jobs import AttemptConfig
 from stationkeeper.api.manifest import Candidate, GateResult, Manifest, Score
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
@@ -14,7 +14,7 @@ from stationkeeper.workloads.training.evaluate import Verdict
 from stationkeeper.workloads.training.handover import Prepared
 
 
-def refused(config: TrainConfig, prepared: Prepared, verdict: Verdict) -> TrainingSummary:
+def refused(config: AttemptConfig, prepared: Prepared, verdict: Verdict) -> TrainingSummary:
     """The summary of a challenger that did not pass."""
     message = "; ".join([verdict.decision.message, *prepared.data.notes])
     message += _chosen("; the challenger knew the last", verdict.candidates)
@@ -24,8 +24,8 @@ def refused(config: TrainConfig, prepared: Prepared, verdict: Verdict) -> Traini
     return TrainingSummary.model_validate(base | data | scores)
 
 
-def published(config: TrainConfig, store: Store, manifest: Manifest, digest: str) -> TrainingSummary:
-    """The summary of a new revision."""
+def published(config: AttemptConfig, store: Store, manifest: Manifest, digest: str, message: str = "") -> TrainingSummary:
+    """The summary of a new revision; `message` in place of what is said of a training."""
     judged = manifest.evaluation
     scores, champion = _values(judged.metrics), _values(judged.champion_metrics)
     name, value = next(iter(scores.items()), ("score", float("nan")))
@@ -34,7 +34,8 @@ def published(config: TrainConfig, store: Store, manifest: Manifest, digest: str
     rows = "rows of the holdout" if judged.frozen else "later rows"
     resolved = _resolves(judged.gates)
     told = "" if resolved is None else f"; a drop of {resolved:.4f} or more would have been seen"
-    message = "; ".join([f"{learned}; {name} {value:.4f} on {judged.holdout_rows} {rows}{against}{told}", *manifest.data.notes])
+    said = message or f"{learned}; {name} {value:.4f} on {judged.holdout_rows} {rows}{against}{told}"
+    message = "; ".join([said, *manifest.data.notes])
     return TrainingSummary.model_validate(
         _base(config, TrainingOutcome.PUBLISHED, "Published", message)
         | {
@@ -71,7 +72,7 @@ def _cut(message: str) -> str:
     return message if len(message) <= 1000 else message[:997] + "..."
 
 
-def _base(config: TrainConfig, outcome: TrainingOutcome, reason: str, message: str) -> dict[str, Any]:
+def _base(config: AttemptConfig, outcome: TrainingOutcome, reason: str, message: str) -> dict[str, Any]:
     return {
         "episode": config.episode,
         "attempt": config.attempt,

@@ -67,7 +67,9 @@ def check_columns(rows: pl.DataFrame, data: Data, champion: Manifest | None, art
     new, since = _new(rows, data, champion)
     if new.height < MIN_ROWS:
         return Sound(rows)
-    check = _Check(data, champion, _used(load_reference(artifacts, champion), data.features, new))
+    reference = load_reference(artifacts, champion)
+    assert reference is not None, "the manifest names one"
+    check = _Check(data, champion, _used(reference, data.features, new))
     broken, accepted = check.days(new), data.validation.broken_columns == "Accept"
     lost = sum(day.rows.height for day, _ in broken)
     if accepted or lost > MAX_LEFT_OUT * new.height:

@@ -130,3 +130,11 @@ async def test_not_every_pod_of_a_large_fleet_is_asked(pods, monkeypatch):
 def test_invented_series_are_bounded():
     text = "\n".join(f'stationkeeper_serving_predictions_total{{label="{i}"}} 1' for i in range(500))
     assert len(counted(text).predictions) == 64
+
+
+async def test_a_server_that_is_not_ours_is_not_asked(pods):
+    pods.texts["127.0.0.1"] = b'stationkeeper_serving_requests_total{code="200"} 1000\n'
+    theirs = pod(2, "127.0.0.1", born=STEP)
+    theirs["status"]["initContainerStatuses"] = [{"name": "fetch-model"}]
+    assert await Scraper(pods.port).measure([theirs], STEP) == {}
+    assert (await Scraper(pods.port).measure([pod(2, "127.0.0.1", born=STEP)], STEP))[2].requests == 1000

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.status import LastTraining, Quarantined
 from stationkeeper.api.summary import FailureSummary, RestoredRevision, RestoreSummary
 from stationkeeper.api.training import Training
-from stationkeeper.control.planning.intent import training_digest
-from tests.support.world import START, World, digest, model, policy
+from stationkeeper.control.planning.intent import intent_digest, training_digest
+from tests.support.world import START, World, digest, model, policy, sourced
 
 
 def adopting(**spec: Any) -> World:
@@ -135,6 +136,60 @@ def test_code_that_was_refused_there_is_not_tried_again_here():
     world.settle()
     assert "episode" not in world.model["status"]
     assert world.model["status"]["latestRevision"] == 3
+
+
+@pytest.mark.parametrize(("published", "imported"), [("serves", False), ("refused", False), ("bad", False), ("new", True)])
+def test_a_model_that_is_made_elsewhere_imports_only_what_its_past_does_not_know(published: str, imported: bool):
+    made = sourced()
+    made["spec"]["storage"]["adopt"] = True
+    world = World(made)
+    world.settle()
+    intent = intent_digest(ModelSpec.model_validate(made["spec"]))
+    files = {1: "serves", 2: "bad"}
+    known = [revision(n).model_copy(update={"template_digest": intent, "data_digest": digest(files[n])}) for n in files]
+    bad = Quarantined(digest=digest("revision 2"), reason="it was worse", at=START, data_digest=digest("bad"), promoted=True)
+    last = LastTraining(
+        episode="e3",
+        attempt=1,
+        cause="Source",
+        outcome="Refused",
+        reason="GateRefused",
+        message="too bad",
+        finished_at=START,
+        template_digest=intent,
+        revision=3,
+        source=digest("refused"),
+    )
+    told = found(serving=1, refused=last).model_copy(update={"revisions": known, "latest_revision": 3, "quarantine": [bad]})
+    end(world, told)
+    world.settle()
+    world.ready(1)
+    world.settle()
+    assert world.model["status"]["serving"]["number"] == 1
+    world.advance(minutes=5)
+    world.look(published)
+    world.settle()
+    assert len(jobs(world, "train")) == imported
+
+
+def test_of_a_model_that_is_trained_here_the_past_names_no_published_file():
+    refused = LastTraining(
+        episode="e3",
+        attempt=1,
+        cause="Drift",
+        outcome="Refused",
+        reason="GateRefused",
+        message="too bad",
+        finished_at=START,
+        template_digest=template(),
+        revision=3,
+        source=digest("data"),
+    )
+    world = adopting()
+    end(world, found(2, serving=2, refused=refused))
+    world.settle()
+    assert world.model["status"]["lastTraining"]["revision"] == 3
+    assert "source" not in world.model["status"]["lastTraining"]
 
 
 def test_an_empty_past_is_followed_by_the_first_training():

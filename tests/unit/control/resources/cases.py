@@ -9,7 +9,10 @@ import yaml
 
 from stationkeeper.api.jobs import (
     CheckConfig,
+    FetchConfig,
+    ImportConfig,
     JobConfig,
+    LookConfig,
     RecordConfig,
     RestoreConfig,
     RevisionIdentity,
@@ -33,6 +36,7 @@ from stationkeeper.control.resources.revision import model_revision
 from stationkeeper.control.resources.route import http_route
 from stationkeeper.control.resources.service import model_service, revision_service
 from stationkeeper.control.resources.shadow import shadow_job
+from stationkeeper.control.resources.source import import_job, look_cronjob
 from stationkeeper.control.resources.sweep import sweep_job
 from stationkeeper.control.resources.training import training_job
 from stationkeeper.control.resources.watch import watch_cronjob
@@ -59,6 +63,7 @@ def _known(of: Owner, given: Object) -> Object:
 
 CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
     "deployment": lambda of, given: ServeConfig.model_validate({"capture": of.spec.serving.capture, **_known(of, given)}),
+    "server": lambda of, given: FetchConfig.model_validate(_known(of, given)),
     "training": lambda of, given: TrainConfig.model_validate({"training": of.spec.training, **_known(of, given)}),
     "check": lambda of, given: CheckConfig.model_validate(_known(of, given)),
     "shadow": lambda of, given: ShadowConfig.model_validate(
@@ -68,6 +73,8 @@ CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
     "watch": lambda of, given: WatchConfig.model_validate(_known(of, given)),
     "record": lambda of, given: RecordConfig.model_validate(_known(of, given)),
     "sweep": lambda of, given: SweepConfig.model_validate({"retention": of.spec.retention, **_known(of, given)}),
+    "import": lambda of, given: ImportConfig.model_validate({"source": of.spec.source, **_known(of, given)}),
+    "look": lambda of, given: LookConfig.model_validate({"source": of.spec.source, **_known(of, given)}),
 }
 
 
@@ -123,6 +130,18 @@ def _watch(of: Owner, given: Object) -> Object:
     return watch_cronjob(of, config, "*/15 * * * *", IMAGE)
 
 
+def _import(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["import"](of, given)
+    assert isinstance(config, ImportConfig)
+    return import_job(of, config, IMAGE)
+
+
+def _look(of: Owner, given: Object) -> Object:
+    config = CONFIGURATIONS["look"](of, given)
+    assert isinstance(config, LookConfig)
+    return look_cronjob(of, config, IMAGE)
+
+
 BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "revision": lambda of, given: model_revision(of, ModelRevisionSpec.model_validate(given)),
     "service": lambda of, given: model_service(of, **given),
@@ -132,12 +151,15 @@ BUILDERS: dict[str, Callable[[Owner, Object], Object]] = {
     "autoscaler": lambda of, given: autoscaler(of, given["deployment"], Autoscaling.model_validate(given["wanted"])),
     "budget": lambda of, given: disruption_budget(of, **given),
     "deployment": _deployment,
+    "server": _deployment,
     "training": _training,
     "check": _check,
     "record": _record,
     "sweep": _sweep,
     "watch": _watch,
     "restore": _restore,
+    "import": _import,
+    "look": _look,
 }
 
 

@@ -84,10 +84,11 @@ def test_a_secret_goes_by_reference_and_only_to_what_talks_to_the_store(case):
     secret = read(case)["spec"]["storage"].get("secretName")
     for container in cases.containers(build(case)):
         referred = {v["valueFrom"]["secretKeyRef"]["name"] for v in container["env"] if "valueFrom" in v}
-        assert referred == ({secret} if secret and container["name"] != "train" else set())
+        ours = container["image"] == cases.IMAGE.name and container["name"] != "train"
+        assert referred == ({secret} if secret and ours else set())
 
 
-@pytest.mark.parametrize("case", [case for case in WITH_PODS if read(case)["builder"] != "deployment"])
+@pytest.mark.parametrize("case", [case for case in WITH_PODS if read(case)["builder"] not in ("deployment", "server")])
 def test_a_run_ends_and_is_tried_again_only_where_that_can_help(case):
     built = build(case)
     job = built["spec"]["jobTemplate"]["spec"] if built["kind"] == "CronJob" else built["spec"]
@@ -130,6 +131,33 @@ def test_a_teams_container_is_told_where_its_rows_are_and_what_the_team_wrote():
     assert (train["command"], train["args"]) == (["python3", "/app/train.py"], ["--depth=6"])
     pod = cases.pod_template(build("training-by-a-teams-own-container"))["spec"]
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_a_server_of_the_teams_own_reads_the_model_and_is_told_which_it_is():
+    fetch, serve = cases.containers(build("deployment-of-triton"))
+    mounts = {m["name"]: m for m in serve["volumeMounts"]}
+    assert mounts["model"]["readOnly"] is True
+    assert not {m["name"] for m in fetch["volumeMounts"] if not m.get("readOnly")} & (set(mounts) - {"model"})
+    told = {variable["name"]: variable["value"] for variable in serve["env"]}
+    assert told["STATIONKEEPER_REVISION"] == "7"
+    assert told["NOTE"] == "costs $$5"  # as the kubelet reads it: costs $5
+    assert serve["args"] == ["tritonserver", "--model-repository=/mnt/model/repository"]
+    assert serve["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": "http"}
+    assert serve["ports"] == [{"name": "http", "containerPort": 8000, "protocol": "TCP"}]
+    assert cases.pod_template(build("deployment-of-triton"))["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_another_server_is_another_pod_and_none_changes_nothing():
+    given = read("deployment-with-defaults")
+    identity = RevisionIdentity.model_validate(given["arguments"]["revision"])
+    before = build("deployment-with-defaults")
+    changed = cases.read("deployment-with-defaults")
+    changed["spec"].setdefault("serving", {})["container"] = {"image": "team/server:1"}
+    after = deployment.serving_deployment(cases.owner(changed), identity, 1, cases.IMAGE, before)["spec"]["template"]
+    assert [c["image"] for c in cases.containers({"kind": "Deployment", "spec": {"template": after}})] == [
+        cases.IMAGE.name,
+        "team/server:1",
+    ]
 
 
 def test_an_upgrade_of_the_operator_restarts_nothing_and_an_edit_of_the_spec_builds_anew(monkeypatch):

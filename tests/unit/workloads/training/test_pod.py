@@ -162,6 +162,9 @@ GOOD = pod.rows()
         (GOOD, {"estimator": {"class": "sklearn.linear_model.DecisionTreeClassifier"}}, "UnknownEstimator", "sklearn.tree"),
         (GOOD, {"estimator": {"class": "sklearn.utils.Bunch"}}, "UnknownEstimator", "classifier"),
         (GOOD, {"estimator": {"class": "sklearn.ensemble.VotingClassifier"}}, "UnknownEstimator", "wraps"),
+        (GOOD, {"estimator": {"class": "xgboost.XGBClasifier"}}, "UnknownEstimator", "did you mean XGBClassifier"),
+        (GOOD, {"estimator": {"class": "lightgbm.LGBMClassifier", "params": {"output_model": "x"}}}, "InvalidParameters", "num_leaves"),
+        (GOOD, {"estimator": {"class": "xgboost.XGBClassifier", "params": {"callbacks": []}}}, "InvalidParameters", "takes code"),
         (GOOD, {"estimator": {"class": HGB, "params": {"max_itr": 3}}}, "InvalidParameters", "max_iter"),
         (GOOD, {"estimator": {"class": HGB, "params": {"max_iter": -3}}}, "InvalidParameters", "max_iter"),
         (GOOD, {"gates": [{"metric": "roc_acu", "min": 0.5}]}, "UnknownMetric", "roc_auc"),
@@ -300,6 +303,8 @@ def test_captures_under_the_data_prefix_are_not_learned_from(tmp_path: Path) -> 
         ("sklearn.svm.LinearSVC", {}, "accuracy", "skops"),
         ("sklearn.neighbors.KNeighborsClassifier", {}, "roc_auc", None),
         ("sklearn.ensemble.BaggingClassifier", {"n_estimators": 3}, "f1", None),
+        ("xgboost.XGBClassifier", {"n_estimators": 5, "max_depth": 3}, "roc_auc", "skops"),
+        ("lightgbm.LGBMClassifier", {"n_estimators": 5, "num_leaves": 7}, "roc_auc", "skops"),
     ],
 )
 def test_estimators_of_many_kinds(tmp_path: Path, estimator: str, params: dict[str, Any], metric: str, form: str | None) -> None:
@@ -312,7 +317,15 @@ def test_estimators_of_many_kinds(tmp_path: Path, estimator: str, params: dict[s
 
 
 @pytest.mark.parametrize("timestamp", ["at", None])
-@pytest.mark.parametrize("estimator", ["sklearn.ensemble.HistGradientBoostingRegressor", "sklearn.linear_model.Ridge"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        "sklearn.ensemble.HistGradientBoostingRegressor",
+        "sklearn.linear_model.Ridge",
+        "lightgbm.LGBMRegressor",
+        "xgboost.XGBRegressor",
+    ],
+)
 def test_regression(tmp_path: Path, timestamp: str | None, estimator: str) -> None:
     frame = pod.rows().with_columns(y=pl.col("x").fill_null(0.0) * 2 + pl.col("count") + pl.col("member"))
     data = {"timestamp": timestamp, "features": ["x", "count", "colour", "member"]}

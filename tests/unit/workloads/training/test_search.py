@@ -55,6 +55,18 @@ def test_what_was_found_is_judged_published_and_learned_with_again(
     assert manifest.evaluation.refit == ("WholeWindow" if timestamp else "None")
 
 
+@pytest.mark.parametrize("booster", ["xgboost.XGBClassifier", "lightgbm.LGBMClassifier"])
+def test_parameters_of_boosting_are_found_too(tmp_path: Path, booster: str) -> None:
+    estimator = {"class": booster, "params": {"n_estimators": 20}}
+    wanted = {"params": {"max_depth": [1, 4], "learning_rate": [0.001, 0.3]}, "strategy": "Grid", "trials": 4}
+    store, summary = run(tmp_path, searched(estimator, **wanted))
+    assert summary.outcome is TrainingOutcome.PUBLISHED, summary.message
+    manifest = load_manifest(store, summary.digest or "")
+    assert manifest.search is not None
+    assert manifest.params == {"n_estimators": 20, **manifest.search.params}
+    assert manifest.format == "skops"
+
+
 def test_the_same_attempt_finds_the_same_and_another_one_may_not(tmp_path: Path) -> None:
     found = []
     for name in ("1", "2"):

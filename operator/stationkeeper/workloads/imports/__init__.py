@@ -1,0 +1,1 @@
+"""Models that another pipeline makes: seen, fetched, understood, judged and published as revisions."""

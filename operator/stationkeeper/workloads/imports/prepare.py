@@ -1,0 +1,63 @@
+"""The first step of an import: fetch the file, and the rows that judge it."""
+
+import logging
+from pathlib import Path
+
+from stationkeeper.api.base import Digest, Tolerant
+from stationkeeper.api.jobs import ImportConfig
+from stationkeeper.workloads.artifacts.owner import claim
+from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.imports import holdout
+from stationkeeper.workloads.imports.place import Open, Place, Unusable
+from stationkeeper.workloads.training.ending import invalid
+from stationkeeper.workloads.training.handover import Paths
+from stationkeeper.workloads.training.metrics import check_metrics
+
+log = logging.getLogger(__name__)
+
+
+class Fetched(Tolerant):
+    """Which file was fetched."""
+
+    digest: Digest
+    size: int
+
+
+def file_of(paths: Paths) -> Path:
+    """The published file, in the pod."""
+    return paths.model / "source"
+
+
+def fetched(paths: Paths) -> Fetched | None:
+    """Which file `prepare` has left; None when it left none."""
+    record = _record_of(paths)
+    return Fetched.model_validate_json(record.read_bytes()) if record.is_file() else None
+
+
+def _record_of(paths: Paths) -> Path:
+    return paths.work / "fetched.json"
+
+
+def prepare(config: ImportConfig, artifacts: Store, opened: Open, paths: Paths) -> None:
+    """Leave the file and the rows for the step that follows.
+
+    Raises:
+        AttemptEnded: InvalidData, when there is no file, another than was asked for, or no rows that can be read.
+        StoreError, ArtifactError: when a store fails, or the prefix is another Model's.
+    """
+    claim(artifacts, config.model)
+    if config.gates:
+        check_metrics(config.gates)
+    place = Place.of(config.source, opened)
+    try:
+        seen = place.look()
+    except Unusable as found:
+        raise invalid("NoData", str(found)) from found
+    digest = place.fetch(seen, file_of(paths))
+    if digest is None or (config.digest and digest != config.digest):
+        raise invalid("InputChanged", f"{place.uri} is another file now than this import was for; the next look tells of it")
+    log.info("fetched %s: %s, %d bytes", place.uri, digest, seen.size)
+    _record_of(paths).write_bytes(Fetched(digest=digest, size=seen.size).model_dump_json().encode())
+    rows = holdout.gather(config, artifacts, opened, paths.work / "inputs")
+    if rows is not None:
+        rows.write_parquet(paths.holdout)
