@@ -21,7 +21,6 @@ class MemoryStore:
     def __init__(self, objects: dict[str, bytes] | None = None, name: str = "s3://test/model") -> None:
         self.objects: dict[str, bytes] = dict(objects or {})
         self.name = name
-        self.modified: dict[str, datetime] = {}  # by key, where not as ever
         self.log: list[tuple[str, str]] = []
         self.modified: dict[str, datetime] = {}  # by the server's clock; 2013 where nothing is said
         self.before: Hook = lambda _operation, _key: None

@@ -92,7 +92,7 @@ def test_counts_are_no_history(tmp_path: Path) -> None:
         ("a.csv", "at,x\nyesterday,1\n", r"a\.csv: .*'at' must hold times; 'yesterday' is none"),
         ("a.csv", "at,x\n", r"holds no row with a time in 'at'"),
         ("a.parquet", "no parquet", r"a\.parquet cannot be read: "),
-        ("a.txt", "at,x\n", r"a\.txt has an ending that says nothing: name rows \.parquet, "),
+        ("a.txt", "at,x\n", r"a\.txt has an ending that says nothing; name it \.parquet, "),
     ],
 )
 def test_what_cannot_be_replayed_is_named_with_what_to_do(tmp_path: Path, name: str, text: str, said: str) -> None:
