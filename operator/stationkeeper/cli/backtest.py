@@ -27,7 +27,7 @@ _HELP: Final = """Play history again through a drift policy: which windows breac
 
 \b
   stationkeeper backtest model.yaml --data history.parquet --policy policy.yaml --window 14d
-  stationkeeper backtest model.yaml --data s3://ml/flights/ --endpoint-url http://localhost:7070 --first 90d
+  stationkeeper backtest model.yaml --data s3://mlops/flights/ --endpoint-url http://localhost:7070 --first 90d
   stationkeeper backtest model.yaml --data history/ --window 14d --retrain --every 8w --metric neg_log_loss
   stationkeeper backtest model.yaml --data history/ --window 14d --retrain -o html > backtest.html
   stationkeeper backtest captured/ --policy policy.yaml --prediction probability
