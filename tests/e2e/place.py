@@ -49,11 +49,11 @@ GOOD: Object = {
 
 
 def merged(base: Object, change: Object) -> Object:
-    """A JSON merge patch applied (RFC 7396); what it does not name stays."""
+    """A JSON merge patch applied (RFC 7396): what it does not name stays, what it gives as null goes."""
     result = dict(base)
     for key, value in change.items():
         result[key] = merged(result.get(key) or {}, value) if isinstance(value, dict) else value
-    return result
+    return {key: value for key, value in result.items() if value is not None}
 
 
 class Place:
@@ -98,7 +98,8 @@ class Place:
     def apply(self, name: str, change: Object | None = None, without: Sequence[str] = ()) -> None:
         """A good Model, but for `change`, and without these fields of its training."""
         spec = merged(merged(GOOD, {"storage": {"uri": f"s3://{ARTIFACTS}/{name}"}}), change or {})
-        spec["training"] = {key: value for key, value in spec["training"].items() if key not in without}
+        if "training" in spec:
+            spec["training"] = {key: value for key, value in spec["training"].items() if key not in without}
         meta = {"name": name, "namespace": NAMESPACE}
         self.create({"apiVersion": "stationkeeper.dev/v1alpha1", "kind": "Model", "metadata": meta, "spec": spec})
 
