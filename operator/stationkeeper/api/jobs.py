@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.meta import ENV_CONFIG
 from stationkeeper.api.model import Labels, Retention
 from stationkeeper.api.revision import ModelRevisionSpec
@@ -15,7 +16,7 @@ from stationkeeper.api.serving import Analysis, Capture, Shadow
 from stationkeeper.api.source import Source
 from stationkeeper.api.status import Cause, Decision
 from stationkeeper.api.storage import Storage
-from stationkeeper.api.training import Gate, Training
+from stationkeeper.api.training import Training
 
 
 class ConfigurationError(Exception):

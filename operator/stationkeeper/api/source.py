@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from stationkeeper.api.base import ApiModel, ColumnName, Cron, Duration, S3Uri, rules
+from stationkeeper.api.data import Data
+from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.resources import ResourceList, Resources
-from stationkeeper.api.training import Data, Gate
 
 SourceFormat = Literal["onnx", "skops", "xgboost", "lightgbm"]
 

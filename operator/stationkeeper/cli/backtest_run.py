@@ -9,8 +9,8 @@ from typing import Final
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.model import ModelSpec
-from stationkeeper.api.training import Gate
 from stationkeeper.cli.autopilot import Autopilot, asks, view
 from stationkeeper.cli.backtest_model import Subject
 from stationkeeper.cli.cluster import CommandError

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
+from stationkeeper.api.data import Data
 from stationkeeper.api.jobs import ImportConfig
 from stationkeeper.api.manifest import DataRecord, Task
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.store import Store

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from stationkeeper.api.base import parse_duration
+from stationkeeper.api.evaluation import Budget
 from stationkeeper.api.manifest import GateResult, Score
-from stationkeeper.api.training import Budget
 from stationkeeper.workloads.artifacts.columns import Columns, from_frame
 from stationkeeper.workloads.artifacts.runtime import Predictor
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from stationkeeper.api.training import Data
+from stationkeeper.api.data import Data
 from stationkeeper.workloads.training.ending import invalid
 from stationkeeper.workloads.training.reading import OBJECT
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.manifest import GateResult
 from stationkeeper.api.status import Cause
-from stationkeeper.api.training import Gate
 from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, Comparison, compare, measure
 
 Bound = Literal["min", "maxDrop", "anchor"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from stationkeeper.api.base import Tolerant, canonical_json, sha256
-from stationkeeper.api.training import Data, DataFormat, Source
+from stationkeeper.api.data import Data, DataFormat, DataSource
 from stationkeeper.workloads.artifacts.errors import BucketMissing
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training.ending import invalid
@@ -46,8 +46,8 @@ def freeze(artifacts: Store, opened: Opened, key: str, data: Data, own_prefix: s
     Raises:
         AttemptEnded: InvalidData when a source has none, or when one that was frozen has changed or gone.
     """
-    found, seen, lacking = Inputs(uri=data.uri, objects=[]), set[str](), list[Source]()
-    for source in [Source(uri=data.uri, format=data.format), *data.sources]:
+    found, seen, lacking = Inputs(uri=data.uri, objects=[]), set[str](), list[DataSource]()
+    for source in [DataSource(uri=data.uri, format=data.format), *data.sources]:
         store = opened(source.uri)
         objects = _list(store, source, own_prefix)
         lacking += [] if objects else [source]
@@ -69,12 +69,12 @@ def freeze(artifacts: Store, opened: Opened, key: str, data: Data, own_prefix: s
     return frozen
 
 
-def _nothing(source: Source, data: Data) -> Exception:
+def _nothing(source: DataSource, data: Data) -> Exception:
     field = "data.uri or data.format" if source.uri == data.uri else "data.sources"
     return invalid("NoData", f"no object under {source.uri} ends in .{source.format}; write some, or correct {field}")
 
 
-def _list(store: Store, source: Source, own_prefix: str) -> list[InputObject]:
+def _list(store: Store, source: DataSource, own_prefix: str) -> list[InputObject]:
     objects: list[InputObject] = []
     try:
         for item in store.list(""):

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.manifest import Task
-from stationkeeper.api.training import Gate
 from stationkeeper.workloads.artifacts.outputs import Answering, positive
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.training.ending import invalid

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stationkeeper.api.base import parse_duration
+from stationkeeper.api.evaluation import Holdout
 from stationkeeper.api.manifest import Manifest
-from stationkeeper.api.training import Holdout
 
 
 @dataclass(frozen=True, slots=True)

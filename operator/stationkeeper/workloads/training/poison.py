@@ -21,8 +21,8 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from stationkeeper.api.data import Data
 from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Manifest, Task
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.artifacts.runtime import Predictions, load_model

@@ -8,10 +8,10 @@ from typing import Final
 import polars as pl
 
 from stationkeeper.api.base import sha256, short
+from stationkeeper.api.data import Data
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Column, ColumnKind, DataRecord, Manifest, Task
 from stationkeeper.api.status import Cause
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.owner import claim

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 from polars.exceptions import PolarsError
 
-from stationkeeper.api.training import Data, DataFormat
+from stationkeeper.api.data import Data, DataFormat
 from stationkeeper.workloads.training.ending import invalid
 from stationkeeper.workloads.training.sample import Limit
 

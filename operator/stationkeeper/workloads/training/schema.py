@@ -7,8 +7,9 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
+from stationkeeper.api.data import Data
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest, Task
-from stationkeeper.api.training import Data, Training
+from stationkeeper.api.training import Training
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.training.ending import invalid
 from stationkeeper.workloads.training.segments import segment_columns

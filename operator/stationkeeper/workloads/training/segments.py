@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.manifest import GateResult, Score
-from stationkeeper.api.training import Gate
 from stationkeeper.workloads.training import bootstrap
 from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, compare
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.base import parse_duration
-from stationkeeper.api.training import Holdout
+from stationkeeper.api.evaluation import Holdout
 from stationkeeper.workloads.training.ending import invalid
 
 MIN_TRAIN: Final = 50

@@ -12,10 +12,10 @@ from typing import Final
 
 import polars as pl
 
+from stationkeeper.api.data import Data
 from stationkeeper.api.driftpolicy import SchemaChecks
 from stationkeeper.api.manifest import FILE_REFERENCE, ColumnKind, Manifest
 from stationkeeper.api.report import Violation
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.drift import rowdata, schema
 from stationkeeper.workloads.drift.collect import load_reference

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from stationkeeper.api.data import Data
 from stationkeeper.api.manifest import Candidate, Score, SearchRecord, Task
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.training.challenger import Challenger
 from stationkeeper.workloads.training.handover import Schema, Stretch

@@ -9,8 +9,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from hack.demo.flights import FEATURES, TARGET, TIMESTAMP, flights
+from stationkeeper.api.data import Data
 from stationkeeper.api.manifest import Manifest
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.training import schema
 from stationkeeper.workloads.training.duplicates import check_duplicates, without_copies

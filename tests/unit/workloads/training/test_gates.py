@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.manifest import GateResult, Task
 from stationkeeper.api.status import Cause
-from stationkeeper.api.training import Gate
 from stationkeeper.workloads.artifacts.runtime import Predictions, classified
 from stationkeeper.workloads.training import bootstrap
 from stationkeeper.workloads.training.bench import Bench

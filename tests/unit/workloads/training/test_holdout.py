@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from stationkeeper.api.evaluation import Holdout
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.api.training import Holdout
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import StoreUnavailable
 from stationkeeper.workloads.artifacts.manifests import load_manifest

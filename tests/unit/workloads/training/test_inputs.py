@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from stationkeeper.api.data import Data
 from stationkeeper.api.manifest import DataRecord
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.training import reading

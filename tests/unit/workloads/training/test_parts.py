@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stationkeeper.api.evaluation import Holdout
 from stationkeeper.api.manifest import Column, ColumnKind
-from stationkeeper.api.training import Holdout
 from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreUnavailable
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.jobs._run import failure, run

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from stationkeeper.api.evaluation import Budget, Gate
 from stationkeeper.api.manifest import EvaluationRecord, GateResult, Task
 from stationkeeper.api.status import Cause, TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
-from stationkeeper.api.training import Budget, Gate
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.runtime import Predictions

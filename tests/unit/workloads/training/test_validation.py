@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
+from stationkeeper.api.data import Data
 from stationkeeper.api.manifest import Manifest
 from stationkeeper.api.status import TrainingOutcome
-from stationkeeper.api.training import Data
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.training import schema
 from stationkeeper.workloads.training.duplicates import check_duplicates, without_copies

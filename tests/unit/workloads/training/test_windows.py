@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stationkeeper.api.data import Data
+from stationkeeper.api.evaluation import Holdout
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Column, ColumnKind, Score, Task
 from stationkeeper.api.status import TrainingOutcome
-from stationkeeper.api.training import Data, Holdout
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.jobs import train as job
