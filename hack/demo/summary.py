@@ -15,7 +15,7 @@ from hack.demo import flights
 from hack.demo.install import ARTIFACTS, MODEL, REPLAY_UNTIL
 from stationkeeper.api.manifest import Manifest
 from stationkeeper.workloads.artifacts import columns
-from stationkeeper.workloads.artifacts.runtime import load_model
+from stationkeeper.workloads.artifacts.loading import load_model
 
 _LATER = timedelta(days=30)
 

@@ -6,7 +6,6 @@ labels of the manifest: inside, models know classes by their position only.
 
 import io
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -14,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, MODEL_FILES, Column, Manifest, Task
+from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Column, Task
 from stationkeeper.workloads.artifacts.columns import Array, Columns, ModelInput, model_input
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.trusted import TRUSTED
@@ -72,24 +71,6 @@ class Predictor(Protocol):
     def answer(self, data: ModelInput) -> Predictions:
         """Answer for the matrices that the columns become."""
         ...
-
-
-def load_model(manifest: Manifest, files: Mapping[str, bytes]) -> Predictor:
-    """Load the model of a manifest from its files, fetched and hashed by `blobs.get_blob`.
-
-    Raises:
-        MalformedArtifact: when the file of the manifest's format is not given, cannot be read, or is not trusted.
-    """
-    name = MODEL_FILES[manifest.format]
-    if name not in files:
-        raise MalformedArtifact(f"revision {manifest.number} of {manifest.model} has no file {name}")
-    if manifest.binding is not None:
-        from stationkeeper.workloads.artifacts import foreign  # most revisions were trained here and need none of it
-
-        return foreign.load(manifest, manifest.binding, manifest.format, files[name])
-    if manifest.format == "onnx":
-        return OnnxPredictor(manifest, files[name])
-    return SklearnPredictor(manifest, load_skops(files[name]))
 
 
 def onnx_session(data: bytes) -> onnxruntime.InferenceSession:

@@ -11,8 +11,9 @@ from stationkeeper.api.manifest import MODEL_FILES, Manifest
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import Array, ColumnError, Columns, from_frame
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.outputs import kept, watched
-from stationkeeper.workloads.artifacts.runtime import Predictions, Predictor, load_model
+from stationkeeper.workloads.artifacts.runtime import Predictions, Predictor
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.drift.profile import Profile

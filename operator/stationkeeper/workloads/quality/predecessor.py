@@ -10,8 +10,9 @@ from stationkeeper.api.report import Beside
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.captured import INPUT
 from stationkeeper.workloads.artifacts.columns import from_frame
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
-from stationkeeper.workloads.artifacts.runtime import Predictor, load_model
+from stationkeeper.workloads.artifacts.runtime import Predictor
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.quality.answers import MetricError, answers, blocks, sound
 from stationkeeper.workloads.quality.labels import TRUTH

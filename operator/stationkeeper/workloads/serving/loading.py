@@ -11,8 +11,8 @@ from stationkeeper.api.manifest import FILE_GOLDEN, FILE_REFERENCE, MODEL_FILES,
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.errors import ArtifactError, MalformedArtifact, StoreError, StoreUnavailable
 from stationkeeper.workloads.artifacts.golden import Golden, ParityError
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
-from stationkeeper.workloads.artifacts.runtime import load_model
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.serving.answers import Renderer

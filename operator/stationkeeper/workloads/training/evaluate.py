@@ -15,8 +15,9 @@ from stationkeeper.api.manifest import Candidate, EvaluationRecord, GateResult, 
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.artifacts.errors import NotFound
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
-from stationkeeper.workloads.artifacts.runtime import Predictions, load_model
+from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import bootstrap, estimators
 from stationkeeper.workloads.training.bench import Bench, compare, measure, point

@@ -25,7 +25,8 @@ from stationkeeper.api.data import Data
 from stationkeeper.api.manifest import FILE_ONNX, FILE_SKOPS, Manifest, Task
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
-from stationkeeper.workloads.artifacts.runtime import Predictions, load_model
+from stationkeeper.workloads.artifacts.loading import load_model
+from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.drift import units
 from stationkeeper.workloads.drift.bins import NumericReference, column_reference

@@ -6,7 +6,7 @@ import pytest
 import xgboost
 
 from stationkeeper.workloads.artifacts.columns import from_frame
-from stationkeeper.workloads.artifacts.runtime import load_model
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.imports import of_lightgbm
 from tests.unit.workloads.imports.made_elsewhere import Pod, config, judged, numbers, rows, source
 

@@ -17,7 +17,7 @@ from stationkeeper.api.manifest import EvaluationRecord
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.golden import Golden, ParityError
-from stationkeeper.workloads.artifacts.runtime import load_model
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.imports import place
 from tests.unit.workloads.imports import made_elsewhere as made
 from tests.unit.workloads.imports.made_elsewhere import Pod, config, judged, rows, skops_of, source

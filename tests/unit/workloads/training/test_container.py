@@ -21,8 +21,8 @@ from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.golden import Golden
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
-from stationkeeper.workloads.artifacts.runtime import load_model
 from stationkeeper.workloads.jobs import train as job
 from stationkeeper.workloads.training.handover import Paths, Schema
 from tests.support.memory_store import MemoryStore

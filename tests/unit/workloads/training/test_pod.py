@@ -16,8 +16,8 @@ from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.errors import DigestMismatch, OwnerConflict, StoreUnavailable
 from stationkeeper.workloads.artifacts.golden import Golden
+from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
-from stationkeeper.workloads.artifacts.runtime import load_model
 from stationkeeper.workloads.training.inputs import Inputs
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.training import pod
