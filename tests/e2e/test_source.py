@@ -70,7 +70,7 @@ def asked(place: Place, inputs: Sequence[Sequence[float]]) -> list[float]:
         answer = httpx.post(f"http://127.0.0.1:{port}/v2/models/{NAME}/infer", json={"inputs": tensors})
     assert answer.status_code == 200, answer.text
     outputs = {output["name"]: output for output in answer.json()["outputs"]}
-    return [float(value) for value in outputs["probabilities"]["data"][1::2]]
+    return [float(value) for value in outputs["predict_proba"]["data"][1::2]]
 
 
 def test_a_file_of_xgboost_is_judged_published_and_answers_as_it_did(place):
