@@ -45,7 +45,13 @@ class Analysis(ApiModel):
     """What the new revision must show at each step, by the metrics of the serving pods themselves."""
 
     min_requests: Annotated[
-        int, Field(ge=1, le=10_000_000, description="Requests that the new revision must have answered; before, the step holds.")
+        int,
+        Field(
+            ge=1,
+            le=10_000_000,
+            description="Requests that the new revision must have answered, and the stable one where the two are compared; before, the "
+            "step holds.",
+        ),
     ] = 100
     max_error_rate: Annotated[float, Field(ge=0, le=1, description="Share of its answers that may be server errors.")] = 0.01
     max_latency_ratio: Annotated[

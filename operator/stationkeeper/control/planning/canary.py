@@ -53,6 +53,10 @@ def analyse(limits: Analysis, stable: Measured, candidate: Measured) -> Analysed
     seen = f"{candidate.requests} requests, {candidate.errors} errors"
     if candidate.requests < limits.min_requests:
         return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {limits.min_requests} requests are needed")
+    compared = limits.max_latency_ratio is not None or limits.max_prediction_shift is not None
+    if compared and stable.requests < limits.min_requests:  # what could not be compared has not passed
+        beside = f"the stable revision answered {stable.requests} beside it"
+        return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {beside}, and {limits.min_requests} are needed to compare them")
     return Analysed(Verdict.PASSED, seen)
 
 
