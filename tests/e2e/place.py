@@ -142,6 +142,15 @@ class Place:
         found = yaml.safe_load(self.kubectl("get", "events", f"--field-selector=involvedObject.name={name}", "-o", "yaml"))
         return [(event["type"], event["reason"], event["message"]) for event in found["items"]]
 
+    def told(self, name: str, words: str, *, reason: str = "", kind: str = "") -> bool:
+        """Whether people are told of `words`, a pattern, within a minute: Events are written behind the work, after the status."""
+
+        def found() -> bool:
+            events = [e for e in self.events(name) if kind in ("", e[0]) and reason in ("", e[1])]
+            return any(re.search(words, text) for _, _, text in events)
+
+        return eventually(found, 60)
+
     def wait(self, name: str, what: str, holds: Callable[[Object], bool], seconds: float = 600) -> Object:
         """The Model, once something holds of it."""
         deadline = time.monotonic() + seconds

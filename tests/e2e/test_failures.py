@@ -95,8 +95,7 @@ def assert_told(faulty: Place, fault: Fault) -> None:
     words = f"{fault.reason}: .*{fault.words}"
     model = faulty.wait(fault.name, words, lambda m: says(m, "Stalled", "True", words))
     assert says(model, "Ready", "False", words)
-    warned = [f"{reason}: {message}" for kind, reason, message in faulty.events(fault.name) if kind == "Warning"]
-    assert [text for text in warned if re.search(fault.words, text)], warned
+    assert faulty.told(fault.name, fault.words, kind="Warning")
     assert eventually(lambda: re.search(fault.words, faulty.kubectl("get", "model", fault.name, "-o", "wide")))
     assert not [key for key in faulty.keys(f"{fault.name}/") if "/manifests/" in key or "/blobs/" in key]
     for kind in ("modelrevisions", "deployments", "services"):
@@ -139,7 +138,7 @@ def test_a_bad_edit_is_told_and_the_stable_revision_serves_on(place, fault):
     assert re.search(fault.words, model["status"]["lastTraining"]["message"])
     assert (condition(model, "Available")["status"], model["status"]["readyReplicas"]) == ("True", 2)
     assert [r["spec"]["number"] for r in place.revisions(STABLE)] == [1]
-    assert [text for kind, _, text in place.events(STABLE) if kind == "Warning" and re.search(fault.words, text)]
+    assert place.told(STABLE, fault.words, kind="Warning")
 
 
 def test_a_bad_edit_taken_back_leaves_a_ready_model(place):
@@ -161,7 +160,7 @@ def test_a_damaged_file_is_never_served_and_a_restored_one_is(faulty):
     words = f"DigestMismatch: s3://{ARTIFACTS}/{key} does not hash to its name; restore the object"
     model = faulty.wait(name, words, lambda m: says(m, "Available", "False", words))
     assert says(model, "Ready", "False", words)
-    assert [text for kind, _, text in faulty.events(name) if kind == "Warning" and "does not hash to its name" in text]
+    assert faulty.told(name, "does not hash to its name", kind="Warning")
     assert "does not hash to its name" in faulty.kubectl("get", "model", name, "-o", "wide")
     faulty.put(ARTIFACTS, key, whole)
     faulty.wait_for_condition(name, "Ready", "True", "Serving")
@@ -187,7 +186,7 @@ def test_a_forged_revision_never_serves_and_is_not_tried_again(place, forgery):
     model = place.model(STABLE)
     assert digest in {entry["digest"] for entry in model["status"]["quarantine"]}
     assert condition(model, "Ready")["status"] == "True"
-    assert [text for kind, _, text in place.events(STABLE) if kind == "Warning" and re.search(forgery.reason, text)]
+    assert place.told(STABLE, forgery.reason, kind="Warning")
 
 
 def test_wrong_credentials_are_told_and_the_stable_revision_serves_on(place):

@@ -183,8 +183,7 @@ def test_a_shadow_that_agrees_takes_all_requests_at_once_and_none_fails(place, p
     place.kubectl("annotate", "--overwrite", "model", NAME, "stationkeeper.dev/retrain=twice")
     place.wait(NAME, "it is a shadow", lambda m: condition(m, "RolloutProgressing").get("reason") == "Shadow", 300)
     place.wait(NAME, "it is promoted", lambda m: m["status"]["serving"]["number"] == 5, 300)
-    told = [text for _, reason, text in place.events(NAME) if reason == "Promoted"]
-    assert any("revision 5 passed as a shadow" in text for text in told)
+    assert place.told(NAME, "revision 5 passed as a shadow", reason="Promoted")
     assert eventually(lambda: routed(place) == {5: 100})
     before = prober.seen()
     assert eventually(lambda: prober.seen().sent > before.sent + 100)

@@ -102,7 +102,7 @@ def test_a_bad_canary_is_taken_back(place, bad):
     assert re.search(bad.words, entry["reason"]), entry["reason"]
     place.wait_for_condition(NAME, "RolloutProgressing", "False", f"revision 1 serves; revision {bad.number} does not")
     assert condition(gone, "Ready")["status"] == "True"
-    assert [text for kind, reason, text in place.events(NAME) if reason == "CandidateFailed" and re.search(bad.words, text)]
+    assert place.told(NAME, bad.words, reason="CandidateFailed")
     chosen = f"stationkeeper.dev/model={NAME},stationkeeper.dev/revision={bad.number}"
     assert eventually(lambda: place.kubectl("get", "pods", "-l", chosen, "-o", "name") == "")
     before = replayed(place)
@@ -116,8 +116,7 @@ def test_a_good_canary_answers_its_share_and_is_promoted(place):
     shared = place.wait(NAME, "a canary", lambda m: (m["status"].get("candidate") or {}).get("step") == 0, 180)
     assert shared["status"]["candidate"]["weight"] == 50
     place.wait(NAME, "it is promoted", lambda m: m["status"]["serving"]["number"] == 5, 90)
-    told = [text for _, reason, text in place.events(NAME) if reason == "CanaryStep"]
-    assert any("revision 5" in text and "step 1 of 1" in text for text in told)
+    assert place.told(NAME, "revision 5 .*step 1 of 1", reason="CanaryStep")
     assert eventually(lambda: replayed(place)["revisions"].keys() >= {"1", "5"})
     assert replayed(place)["failed"] == failed, "a good canary costs no request"
 
