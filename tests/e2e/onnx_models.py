@@ -7,7 +7,7 @@ from stationkeeper.workloads.artifacts.runtime import INPUT_NUMERIC, OUTPUT_LABE
 from stationkeeper.workloads.training.golden_rows import ROWS
 
 _OPSET = 17
-_SIZE, _PRODUCTS = 400, 8  # of the matrices that a slow model multiplies: some tens of milliseconds
+_STEPS = 80_000  # of a slow model: some tens of milliseconds
 
 
 def constant(positive: float) -> bytes:
@@ -23,19 +23,34 @@ def failing(positive: float) -> bytes:
 
 
 def slow(positive: float) -> bytes:
-    """Thinks for some tens of milliseconds before it answers."""
-    matrix = numpy_helper.from_array(np.full((_SIZE, _SIZE), 1e-4, dtype=np.float32), "matrix")
-    zero = numpy_helper.from_array(np.zeros(1, dtype=np.float32), "zero")
-    # The product begins with the input, or it would be worked out once, when the model is loaded.
+    """Thinks for some tens of milliseconds before it answers: one step after the other, for no processor does these at once."""
+    trips = numpy_helper.from_array(np.array(_STEPS, dtype=np.int64), "trips")
+    more = numpy_helper.from_array(np.array(True), "more")
+    kept = [helper.make_node("Identity", ["going"], ["goes"]), helper.make_node("Sin", ["before"], ["after"])]
+    column = [1, 1]
+    body = helper.make_graph(
+        kept,
+        "step",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, column),
+        ],
+        [
+            helper.make_tensor_value_info("goes", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, column),
+        ],
+    )
+    zero = numpy_helper.from_array(np.zeros((1, 1), dtype=np.float32), "zero")
     nodes = [
+        # It begins with the input, or it would be worked out once, when the model is loaded.
         helper.make_node("Cast", ["count"], ["length"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["matrix", "length"], ["m0"]),
-        *(helper.make_node("MatMul", [f"m{i}", "matrix"], [f"m{i + 1}"]) for i in range(_PRODUCTS)),
-        helper.make_node("ReduceMin", [f"m{_PRODUCTS}"], ["least"], keepdims=0),
-        helper.make_node("Mul", ["least", "zero"], ["nothing"]),
+        helper.make_node("Mul", ["one", "length"], ["begun"]),
+        helper.make_node("Loop", ["trips", "more", "begun"], ["ended"], body=body),
+        helper.make_node("Mul", ["ended", "zero"], ["nothing"]),
         helper.make_node("Add", ["given", "nothing"], ["filled"]),
     ]
-    return _model([matrix, zero], [*_rows("given"), *nodes], positive)
+    return _model([trips, more, zero], [*_rows("given"), *nodes], positive)
 
 
 def _rows(output: str = "filled") -> list:

@@ -182,8 +182,10 @@ def test_a_shadow_that_answers_otherwise_is_given_up_and_nobody_has_heard_it(pla
 def test_a_shadow_that_agrees_takes_all_requests_at_once_and_none_fails(place, prober):
     place.kubectl("annotate", "--overwrite", "model", NAME, "stationkeeper.dev/retrain=twice")
     place.wait(NAME, "it is a shadow", lambda m: condition(m, "RolloutProgressing").get("reason") == "Shadow", 300)
-    place.wait(NAME, "it is promoted", lambda m: m["status"]["serving"]["number"] == 5, 300)
-    assert place.told(NAME, "revision 5 passed as a shadow", reason="Promoted")
+    promoted = place.wait(NAME, "it is promoted", lambda m: m["status"]["serving"]["number"] == 5, 300)
+    (decision,) = (d for d in promoted["status"]["decisions"] if d["kind"] == "Promoted" and d["revision"] == 5)
+    assert decision["reports"][0].startswith(f"s3://{ARTIFACTS}/{NAME}/shadow/"), "what the shadow showed is its evidence"
+    assert place.told(NAME, "revision 5 serves now", reason="RevisionServing")
     assert eventually(lambda: routed(place) == {5: 100})
     before = prober.seen()
     assert eventually(lambda: prober.seen().sent > before.sent + 100)
