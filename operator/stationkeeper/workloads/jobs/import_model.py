@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from stationkeeper.api.jobs import ImportConfig
 from stationkeeper.api.meta import CONTAINER_PREPARE, CONTAINER_PUBLISH, EXIT_INVALID, EXIT_OK
-from stationkeeper.api.status import TrainingOutcome
-from stationkeeper.api.summary import Summary, TrainingSummary
+from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.imports.prepare import fetched
+from stationkeeper.workloads.jobs._attempt import Report, early, last
 from stationkeeper.workloads.jobs._run import configure_logging, run
 from stationkeeper.workloads.training import outcomes
 from stationkeeper.workloads.training.ending import AttemptEnded
@@ -18,7 +18,6 @@ from stationkeeper.workloads.training.handover import Paths
 
 log = logging.getLogger(__name__)
 
-Report = tuple[Summary | None, int]
 Open = Callable[[ImportConfig, str | None], Store]
 
 
@@ -41,11 +40,7 @@ def step_prepare(config: ImportConfig, paths: Paths, opened: Open = open_store) 
             summary = _ended(store, config, ending, paths)
     if summary is None:
         return None, EXIT_OK
-    log.info("this attempt has ended: %s, %s: %s", summary.outcome, summary.reason, summary.message)
-    if _code(summary) == EXIT_INVALID:
-        return summary, EXIT_INVALID
-    outcomes.mark(paths, summary)  # the publishing container, the last one, reports it
-    return None, EXIT_OK
+    return early(summary, paths)
 
 
 def step_publish(config: ImportConfig, paths: Paths, opened: Open = open_store) -> Report:
@@ -59,18 +54,12 @@ def step_publish(config: ImportConfig, paths: Paths, opened: Open = open_store) 
             summary = evaluate_and_publish(config, store, paths)
         except AttemptEnded as ending:
             summary = _ended(store, config, ending, paths)
-    log.info("%s, %s: %s", summary.outcome, summary.reason, summary.message)
-    return summary, _code(summary)
+    return last(summary)
 
 
 def _ended(store: Store, config: ImportConfig, ending: AttemptEnded, paths: Paths) -> TrainingSummary:
     which = fetched(paths)
     return outcomes.settle(store, config, outcomes.ended(config, ending, which.digest if which else None))
-
-
-def _code(summary: TrainingSummary) -> int:
-    """A refused file is a successful run; the others would end the same again."""
-    return EXIT_INVALID if summary.outcome in (TrainingOutcome.INVALID_DATA, TrainingOutcome.FAILED) else EXIT_OK
 
 
 STEPS: dict[str, Callable[[ImportConfig, Paths], Report]] = {

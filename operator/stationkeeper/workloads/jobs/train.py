@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.meta import CONTAINER_PREPARE, CONTAINER_PUBLISH, CONTAINER_TRAIN, EXIT_INVALID, EXIT_OK, STEP_COLLECT
-from stationkeeper.api.status import TrainingOutcome
-from stationkeeper.api.summary import Summary, TrainingSummary
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.jobs._attempt import Report, early, last
 from stationkeeper.workloads.jobs._run import configure_logging, run
 from stationkeeper.workloads.training import outcomes
 from stationkeeper.workloads.training.ending import AttemptEnded
@@ -18,7 +17,6 @@ from stationkeeper.workloads.training.handover import Paths
 
 log = logging.getLogger(__name__)
 
-Report = tuple[Summary | None, int]
 Open = Callable[[TrainConfig, str | None], Store]
 
 
@@ -45,11 +43,7 @@ def step_prepare(config: TrainConfig, paths: Paths, opened: Open = open_store) -
         if not config.training.workload:
             return None, EXIT_OK
         return hand_over(config, store, paths), EXIT_OK
-    log.info("this attempt has ended: %s, %s: %s", summary.outcome, summary.reason, summary.message)
-    if _code(summary) == EXIT_INVALID:
-        return summary, EXIT_INVALID
-    outcomes.mark(paths, summary)  # the publishing container, the last one, reports it
-    return None, EXIT_OK
+    return early(summary, paths)
 
 
 def step_collect(config: TrainConfig, paths: Paths, opened: Open = open_store) -> Report:
@@ -81,14 +75,7 @@ def step_publish(config: TrainConfig, paths: Paths, opened: Open = open_store) -
             summary = evaluate_and_publish(config, store, paths)
         except AttemptEnded as ending:
             summary = outcomes.settle(store, config, outcomes.ended(config, ending))
-    log.info("%s, %s: %s", summary.outcome, summary.reason, summary.message)
-    return summary, _code(summary)
-
-
-def _code(summary: TrainingSummary) -> int:
-    """A refused challenger and one that waits are successful runs; the others would end the same again."""
-    wrong = (TrainingOutcome.INVALID_DATA, TrainingOutcome.FAILED)
-    return EXIT_INVALID if summary.outcome in wrong else EXIT_OK
+    return last(summary)
 
 
 STEPS: dict[str, Callable[[TrainConfig, Paths], Report]] = {
