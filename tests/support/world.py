@@ -125,16 +125,19 @@ class World:
         return plan_model(self.observed(), self.now, self.settings)
 
     def step(self, crash_after: int | None = None) -> Plan:
-        """One reconcile; `crash_after` writes the operator dies."""
+        """One plan, as `Actor.act` does it; `crash_after` writes the operator dies."""
         plan = self.plan()
         writes: list[tuple[str, Any]] = [("apply", obj) for obj in plan.apply] + [("delete", ref) for ref in plan.delete]
-        if plan.status is not None:
-            writes.insert(0 if plan.status_first else len(writes), ("status", plan.status))
+        if plan.status is not None and plan.status_first:
+            writes.insert(0, ("status", plan.status))
         writes = [("apply", record) for record in plan.records] + writes
         done = writes if crash_after is None else writes[:crash_after]
+        before = copy.deepcopy(self.objects)
         for verb, what in done:
             getattr(self, f"_{verb}")(what)
-        if crash_after is None:
+        left = self.objects != before and not plan.delete  # the next plan, which knows the children, tells it all
+        if crash_after is None and plan.status is not None and (plan.status_first or not left):
+            self._status(plan.status)
             self.transcript += [f"  event {e.type} {e.reason}: {e.message}" for e in plan.events]
         return plan
 

@@ -84,7 +84,7 @@ class Reason(StrEnum):
     REVISION_NOT_FOUND = "RevisionNotFound"
     CANDIDATE_FAILED = "CandidateFailed"
     NO_ROOM = "NoRoom"
-    PROMOTED = "Promoted"
+    PROVEN = "Proven"
     DRAINING = "Draining"
     STABLE = "Stable"
     # Route

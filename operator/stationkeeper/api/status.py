@@ -74,6 +74,9 @@ class CandidateRef(RevisionRef):
     # Of another stable revision the comparison begins anew.
     shadow_of: Annotated[Digest | None, Field(description="The revision whose answers its own are compared with.")] = None
     shadow: Annotated[ShadowStatus | None, Field(description="How they compare.")] = None
+    proof: Annotated[
+        str | None, Field(max_length=512, description="Why it may take all requests; written before the Service switches.")
+    ] = None
 
 
 class Episode(Tolerant):

@@ -58,7 +58,7 @@ class Progress:
     @property
     def shares(self) -> bool:
         """Whether the candidate answers beside the stable revision."""
-        return self.step is not None and self.state not in (RolloutState.PROVEN, RolloutState.FAILED)
+        return self.step is not None and self.state != RolloutState.FAILED
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,11 @@ class Candidacy:
             return None  # what it was compared with does not serve any more
         fleet = self.fleet
         return Shadowing(fleet.observed, fleet.owner, self.stable, self.record, known.shadowed_since, known.shadow, self.now)
+
+    @property
+    def _shown(self) -> str | None:
+        """What the last step has shown, as it was written."""
+        return self.status.analysis if self.status else None
 
     @property
     def _steps(self) -> int:
@@ -155,7 +160,7 @@ class Candidacy:
         if fault:
             return Progress(RolloutState.FAILED, fault)
         if coming := self._coming_up(step):
-            return replace(coming, step=step, since=since, **self._shadow_so_far())
+            return replace(coming, step=step, since=since, analysis=self._shown, **self._shadow_so_far())
         if self._shadowed:
             return self._shadow()
         if not self._stepwise:
@@ -164,8 +169,8 @@ class Candidacy:
         if step is None or since is None:
             return self._first_step()
         if step >= len(self._rules.steps):
-            passed = f"{self._name} passed every step and is ready"
-            return self._asked(Progress(RolloutState.PROVEN, passed, step=step, since=since))
+            passed = f"{self._name} passed every step" + (f": {self._shown}" if self._shown else "")
+            return self._asked(Progress(RolloutState.PROVEN, passed, step=step, since=since, analysis=self._shown))
         return self._held(step, since)
 
     # -- faults ------------------------------------------------------------------------------------------------------
@@ -320,7 +325,7 @@ class Candidacy:
             return Progress(RolloutState.STARTING, f"{self._name} waits until the last switch has drained")
         message = f"{self._name} takes over pod by pod: {ready} of {wanted} are ready"
         since = proven.since if proven.step == self._steps and proven.since else self.now
-        return replace(proven, state=RolloutState.CANARY, message=message, step=self._steps, since=since, analysis=message)
+        return replace(proven, state=RolloutState.CANARY, message=message, step=self._steps, since=since)
 
     @property
     def _paused(self) -> bool:

@@ -128,7 +128,7 @@ def _available(facts: Facts) -> Claim:
     number = rollout.serving.number
     if facts.rollout.wanted == 0:
         return Claim(kind, "True", Reason.SCALED_TO_ZERO, f"revision {number} is scaled to zero as spec.serving.replicas asks")
-    if rollout.ready_replicas == 0 and rollout.state not in (RolloutState.PROVEN,):
+    if rollout.ready_replicas == 0:
         why = f"no pod of revision {number} is ready" + (f": {rollout.message}" if rollout.blocked else "")
         return Claim(kind, "False", Reason.REPLICAS_UNAVAILABLE, why)
     return Claim(kind, "True", Reason.SERVING, f"revision {number} serves")
@@ -242,7 +242,7 @@ def _rolling(facts: Facts) -> Claim:
         case RolloutState.BLOCKED:
             return Claim(kind, "False", rollout.blocked.reason if rollout.blocked else Reason.STARTING, rollout.message)
         case RolloutState.PROVEN:
-            return Claim(kind, "True", Reason.PROMOTED, rollout.message)
+            return Claim(kind, "True", Reason.PROVEN, rollout.message)
         case RolloutState.DRAINING:
             return Claim(kind, "True", Reason.DRAINING, rollout.message)
         case RolloutState.FAILED:

@@ -77,7 +77,7 @@ def decide(
 
 
 def cited(events: Sequence[Event], new: Sequence[Decision]) -> list[Event]:
-    """The events, each that tells a new decision with the address of its evidence."""
+    """The events, each that tells a new decision with the address of its evidence; of what serves now, also why it may."""
     return [_cited(event, new) for event in events]
 
 
@@ -87,7 +87,10 @@ def _cited(event: Event, new: Sequence[Decision]) -> Event:
         return event
     where = f"; evidence: {decision.uri}"
     room = _MESSAGE - len(where)
-    message = event.message if len(event.message) <= room else event.message[: max(room - 3, 0)] + "..."
+    message = event.message
+    if decision.kind == DecisionKind.PROMOTED:
+        message += f": it {decision.message.removeprefix(f'revision {decision.revision} ')}"
+    message = message if len(message) <= room else message[: max(room - 3, 0)] + "..."
     return Event(event.type, event.reason, message + where)
 
 
@@ -180,7 +183,7 @@ class _Decider:
         if known is None and last and last.digest == record.digest and last.kind in _TOLD_BY["RevisionServing"]:
             return  # it serves again after its Service was lost: nobody has decided anything
         candidate = self._candidate(record)
-        message = (candidate.analysis if candidate else None) or "it reproduced its golden rows and was ready"
+        message = (candidate.proof if candidate else None) or "is what the Service's label names"
         if self.owner.spec.revision == serving.number:
             yield self._decision(DecisionKind.PINNED, record, message, approver="spec.revision")
         elif known is None or serving.number > known.number:  # else it is what a rollback led to

@@ -272,7 +272,7 @@ class _Planner:
             data=found.data,
             drift=found.drift,
             quality=found.quality,
-            rollout_running=rollout.candidate is not None or rollout.state in (RolloutState.PROVEN, RolloutState.DRAINING),
+            rollout_running=rollout.candidate is not None or rollout.state == RolloutState.DRAINING,
             created_at=_created(meta, self.now),
             now=self.now,
             template=self.template,
@@ -349,9 +349,10 @@ class _Planner:
 
     def _decided(self, rollout: Rollout) -> bool:
         """Whether a step or a verdict is new: what rests on evidence is remembered before it is acted on, for a crash loses the evidence."""
-        before = self.status.candidate.step if self.status.candidate else None
-        step = rollout.candidate.step if rollout.candidate else None
-        return (step is not None and step != before) or list(rollout.quarantine) != self.status.quarantine
+        before, now = self.status.candidate, rollout.candidate
+        stepped = now is not None and now.step is not None and (before is None or now.step != before.step)
+        proven = now is not None and now.proof is not None
+        return stepped or proven or list(rollout.quarantine) != self.status.quarantine
 
     def _new_records(self, training: Training) -> tuple[Object, ...]:
         """Of the training that has just ended."""

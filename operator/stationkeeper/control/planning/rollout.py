@@ -91,8 +91,9 @@ class _Planner:
         if candidacy and progress.state == RolloutState.FAILED:
             quarantine.append(Quarantined(digest=candidacy.record.digest, reason=progress.message[:512], at=self.now))
             candidacy = None
-        elif candidacy and progress.state == RolloutState.PROVEN:
+        elif candidacy and progress.state == RolloutState.PROVEN and candidacy.status and candidacy.status.proof:
             stable, candidacy = candidacy.record, None
+            progress = self._settled(stable, target)
         return self._rollout(stable, candidacy, progress, target, quarantine)
 
     @property
@@ -259,7 +260,9 @@ class _Planner:
             pods = 0 if makes_room else self._size(stable)
             if candidacy and candidacy.hands_over(progress):
                 left = max(0, self.fleet.size(stable) - self.fleet.answering(candidacy.record))
-                pods = min(left, self.fleet.live_size(stable))  # one that was lost is the candidate's to bring back
+                live = self.fleet.live_size(stable)
+                # One that was lost is the candidate's to bring back; the last ones go when the Service has switched.
+                pods = live if progress.state == RolloutState.PROVEN else min(left, live)
             wanted.append(self._build(stable, pods))
         if candidacy:
             wanted.append(self._build(candidacy.record, candidacy.replicas(progress.step)))
@@ -284,6 +287,7 @@ class _Planner:
             shadowed_since=progress.shadowed_since,
             shadow_of=candidacy.stable.digest if candidacy.stable and progress.shadowed_since else None,
             shadow=progress.shadow,
+            proof=progress.message[:512] if progress.state == RolloutState.PROVEN else None,
         )
 
     def _weight(self, candidacy: Candidacy) -> int:

@@ -41,6 +41,7 @@ async def test_the_life_of_a_model_is_as_few_requests_as_can_be(site):
     ]
     site.make_ready()
     assert plain(await site.look()) == [
+        "PATCH models/flights/status",  # why it may serve, before it does: the decision rests on it
         "GET services/flights",  # a foreign one may be there
         "PATCH services/flights",
         "PATCH poddisruptionbudgets/flights-serving",
@@ -56,6 +57,7 @@ async def test_the_life_of_a_model_is_as_few_requests_as_can_be(site):
         "RevisionPublished",
         "Starting",
         "CandidateStarting",
+        "Proven",
         "RevisionServing",
         "Serving",
     ]
@@ -247,6 +249,7 @@ async def test_a_route_is_made_after_the_endpoints_that_it_sends_to():
     site.make_ready()
     made = plain(await site.look())
     assert made == [  # its own Service came with its pods
+        "PATCH models/flights/status",  # why it may serve
         "GET services/flights",
         "PATCH services/flights",
         "GET httproutes/flights",  # a foreign one may be there
