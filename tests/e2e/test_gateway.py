@@ -185,7 +185,7 @@ def test_a_shadow_that_agrees_takes_all_requests_at_once_and_none_fails(place, p
     promoted = place.wait(NAME, "it is promoted", lambda m: m["status"]["serving"]["number"] == 5, 300)
     (decision,) = (d for d in promoted["status"]["decisions"] if d["kind"] == "Promoted" and d["revision"] == 5)
     assert decision["reports"][0].startswith(f"s3://{ARTIFACTS}/{NAME}/shadow/"), "what the shadow showed is its evidence"
-    assert place.told(NAME, "revision 5 serves now", reason="RevisionServing")
+    assert place.told(NAME, "it passed as a shadow", reason="RevisionServing")
     assert eventually(lambda: routed(place) == {5: 100})
     before = prober.seen()
     assert eventually(lambda: prober.seen().sent > before.sent + 100)

@@ -19,9 +19,13 @@ class TrainingLimit(ApiModel):
 
 class Retraining(ApiModel):
     causes: Annotated[
-        list[Literal["Drift", "Quality", "CodeChange", "Schedule", "Source"]],
-        Field(max_length=5, description="Causes that retrain without a person. A manual request is always heard."),
-    ] = ["Drift", "Quality", "CodeChange", "Schedule", "Source"]
+        list[Literal["Drift", "Quality", "CodeChange", "Growth", "Schedule", "Source"]],
+        Field(
+            max_length=6,
+            description="Causes that retrain without a person. A manual request is always heard. Growth: as much time has passed "
+            "since the training as its rows span, then twice as much, and so on.",
+        ),
+    ] = ["Drift", "Quality", "CodeChange", "Growth", "Schedule", "Source"]
     cooldown: Annotated[
         Duration, Field(description="Time between the end of one training and the start of the next for drift or schedule.")
     ] = "6h"

@@ -58,6 +58,7 @@ class ModelRevisionSpec(ApiModel):
     evidence: Annotated[str | None, Field(max_length=512, description="The report that caused it.")] = None
     template_digest: Annotated[Digest, Field(description="Digest of the training intent.")]
     data_digest: Annotated[Digest, Field(description="Digest of the rows it was trained on.")]
+    data_since: Annotated[Time | None, Field(description="Time of the oldest row it knows.")] = None
     data_through: Annotated[Time | None, Field(description="Time of the newest row it knows.")] = None
     trained_at: Annotated[Time, Field(description="When its training ended.")]
     metrics: Annotated[dict[MetricName, float], Field(max_length=32, description="Its scores on its holdout.")] = {}

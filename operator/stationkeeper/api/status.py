@@ -17,6 +17,7 @@ class Cause(StrEnum):
     QUALITY = "Quality"
     CODE_CHANGE = "CodeChange"
     SOURCE = "Source"
+    GROWTH = "Growth"
     SCHEDULE = "Schedule"
     MANUAL = "Manual"
 
@@ -88,6 +89,9 @@ class Episode(Tolerant):
     onset: Annotated[Time | None, Field(description="Start of the first window that breached, for drift.")] = None
     attempt: Annotated[int, Field(ge=0, description="Training Jobs started for it. 0: none yet.")] = 0
     attempted_at: Annotated[Time | None, Field(description="When the last attempt was started: the `asOf` of its data.")] = None
+    asked_by: Annotated[
+        Cause | None, Field(description="What asked for the last attempt, where that was the clock and not the episode's own cause.")
+    ] = None
     revision: Annotated[int, Field(ge=1, description="Number that its revision will have.")] = 1
     template_digest: Annotated[Digest, Field(description="Digest of the training intent that it trains.")]
     source: Annotated[
@@ -99,6 +103,11 @@ class Episode(Tolerant):
     refusals: Annotated[int, Field(ge=0, description="Challengers that the gates refused.")] = 0
     waits: Annotated[int, Field(ge=0, description="Times that labels were not there yet; the distance grows with it.")] = 0
     next_attempt_at: Annotated[Time | None, Field(description="Not before this time is it tried again.")] = None
+
+    @property
+    def asked(self) -> Cause:
+        """What its last attempt answers."""
+        return self.asked_by or self.cause
 
 
 class TrainingOutcome(StrEnum):
@@ -386,6 +395,7 @@ class ModelStatus(Tolerant):
     ] = []
     checks: Annotated[list[CheckStatus], Field(max_length=16, description="What drift checks found, by policy.")] = []
     scheduled_at: Annotated[Time | None, Field(description="Last time of the training schedule that was answered.")] = None
+    grown_at: Annotated[Time | None, Field(description="When a training last answered that the known rows had doubled.")] = None
     handled_retrain: Annotated[str | None, Field(max_length=128, description="Last manual request that was answered.")] = None
     quarantine: Annotated[list[Quarantined], Field(max_length=32, description="Revisions that failed to serve.")] = []
     decisions: Annotated[

@@ -51,6 +51,7 @@ class TrainingSummary(Summary):
     manifest_uri: Annotated[str | None, Field(alias="manifestURI", max_length=1024)] = None
     revision: int | None = None
     data_digest: Digest | None = None
+    data_since: Time | None = None
     data_through: Time | None = None
     metrics: Annotated[dict[str, float], Field(max_length=32)] = {}
     champion_digest: Digest | None = None
@@ -140,6 +141,7 @@ class RestoredRevision(Tolerant):
     attempt: int
     template_digest: Digest
     data_digest: Digest
+    data_since: Time | None = None
     data_through: Time | None = None
     trained_at: Time
     metrics: Annotated[dict[str, float], Field(max_length=4)] = {}

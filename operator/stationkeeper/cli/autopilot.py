@@ -15,7 +15,7 @@ from stationkeeper.api.revision import Champion, ModelRevisionSpec
 from stationkeeper.api.status import CheckStatus, ModelStatus, QualityVerdict, RevisionRef, WindowVerdict
 from stationkeeper.api.summary import CheckSummary, TrainingSummary
 from stationkeeper.control.planning.anchor import anchor
-from stationkeeper.control.planning.causes import Situation
+from stationkeeper.control.planning.causes import Situation, grows_at
 from stationkeeper.control.planning.drift import PolicyView
 from stationkeeper.control.planning.episodes import Training, plan_training
 from stationkeeper.control.planning.findings import findings
@@ -46,6 +46,7 @@ class Autopilot:
         self._owner = owner
         self._policy = policy
         self._begin = begin
+        self._now = begin  # when it was last asked
         self._status = ModelStatus()
         self._records: list[ModelRevisionSpec] = []
         self._training: Training | None = None
@@ -54,8 +55,9 @@ class Autopilot:
 
     @property
     def wake(self) -> datetime | None:
-        """When the guard that holds a training lets go."""
-        return self._status.waiting.until if self._status.waiting else None
+        """When the guard that holds a training lets go, or what could be known has doubled."""
+        held = self._status.waiting.until if self._status.waiting else None
+        return min((moment for moment in (held, self._grows_at) if moment), default=None)
 
     @property
     def notes(self) -> list[str]:
@@ -77,13 +79,19 @@ class Autopilot:
 
     def decide(self, now: datetime) -> Order | None:
         """What the operator would start now."""
+        self._now = now
         if self._training is None:
             self._training = self._plan(now, Observed(model={}))
         training, self._training = self._training, None
         episode = training.episode
         if not training.run or episode is None:
             return None
-        return Order(episode.cause, episode.id, episode.attempt, episode.revision, episode.onset, self._anchor())
+        return Order(episode.asked, episode.id, episode.attempt, episode.revision, episode.onset, self._anchor())
+
+    @property
+    def _grows_at(self) -> datetime | None:
+        serving = self._records[-1] if self._records else None
+        return grows_at(self._owner.spec, serving, self._now)
 
     def _anchor(self) -> RevisionIdentity | None:
         serving = self._records[-1] if self._records else None
@@ -115,6 +123,7 @@ class Autopilot:
                 "waiting": training.waiting,
                 "trainings": list(training.starts),
                 "scheduled_at": training.scheduled_at,
+                "grown_at": training.grown_at,
             }
         )
         return training
@@ -148,11 +157,12 @@ class Autopilot:
             number=summary.revision or episode.revision,
             digest=summary.digest,
             manifest_uri=summary.manifest_uri or "",
-            cause=episode.cause,
+            cause=episode.asked,
             episode=episode.id,
             attempt=episode.attempt,
             template_digest=episode.template_digest,
             data_digest=summary.data_digest or summary.digest,
+            data_since=summary.data_since,
             data_through=summary.data_through,
             trained_at=now,
             metrics=summary.metrics,

@@ -85,7 +85,7 @@ def _found(status: Object) -> Iterator[str]:
 def _training(model: Object, status: Object, now: datetime) -> Iterator[str]:
     retraining, waiting, episode = _condition(status, "Retraining"), status.get("waiting"), status.get("episode")
     if retraining.get("status") == "True" and episode:
-        yield f"Training now: attempt {episode['attempt']} for {episode['cause']}."
+        yield f"Training now: attempt {episode['attempt']} for {episode.get('askedBy') or episode['cause']}."
     elif waiting:
         yield f"A training is wanted for {waiting['cause']} but waits ({waiting['reason']}): {waiting['message']}."
         if waiting.get("until"):

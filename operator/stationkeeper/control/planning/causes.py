@@ -6,9 +6,10 @@ from datetime import datetime
 
 from stationkeeper.api.base import short
 from stationkeeper.api.meta import ANNOTATION_RETRAIN
+from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.status import Cause, LastTraining, ModelStatus, SourceStatus, TrainingOutcome, Verdict
-from stationkeeper.control.planning import cron
+from stationkeeper.control.planning import cron, growth
 from stationkeeper.control.planning.drift import Finding
 from stationkeeper.control.resources.common import Owner
 from stationkeeper.control.resources.templates import WorkloadTemplate
@@ -104,6 +105,28 @@ def _schedule(s: Situation) -> Wanted | None:
     return Wanted(Cause.SCHEDULE, due.isoformat(), f"scheduled for {due:%Y-%m-%d %H:%M} UTC")
 
 
+def _growth(s: Situation) -> Wanted | None:
+    if "Growth" not in s.owner.spec.retraining.causes or s.serving is None or s.owner.spec.training is None:
+        return None
+    due, _ = growth.moments(s.serving, s.owner.spec.training.data, s.now)
+    if due is None or (s.status.grown_at and due <= s.status.grown_at):
+        return None
+    known = f"revision {s.serving.number} was trained on {s.serving.trained_at:%Y-%m-%d}"
+    return Wanted(Cause.GROWTH, f"{s.serving.digest}/{due.isoformat()}", f"{known}, and as much time has passed again as its rows span")
+
+
+def grows_at(spec: ModelSpec, serving: ModelRevisionSpec | None, now: datetime) -> datetime | None:
+    """When Growth will next ask, if ever."""
+    if "Growth" not in spec.retraining.causes or serving is None or spec.training is None:
+        return None
+    return growth.moments(serving, spec.training.data, now)[1]
+
+
+def by_the_clock(situation: Situation) -> Wanted | None:
+    """What asks because of the time alone, while an episode of another cause waits for its next attempt."""
+    return _growth(situation) or _schedule(situation)
+
+
 def _first_import(s: Situation) -> Wanted | None:
     """The file is not waited for: the import itself looks whether it is there."""
     seen = s.published.digest if s.published else None
@@ -142,7 +165,7 @@ def is_final(last: LastTraining) -> bool:
 
 # In the order of their claim: a person's word before the code's, the code's before the world's, proven harm before changed
 # inputs, the world's before the clock's.
-CAUSES: Sequence[Callable[[Situation], Wanted | None]] = (_initial, _manual, _code_change, _quality, _drift, _schedule)
+CAUSES: Sequence[Callable[[Situation], Wanted | None]] = (_initial, _manual, _code_change, _quality, _drift, _growth, _schedule)
 # Drift and the clock ask in vain for a model that is made elsewhere: the same file would only come again.
 IMPORTS: Sequence[Callable[[Situation], Wanted | None]] = (_first_import, _manual, _new_file)
 

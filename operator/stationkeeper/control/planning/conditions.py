@@ -200,7 +200,7 @@ def _retraining(facts: Facts) -> Claim:
     if training.running and episode:
         waits = f": {facts.training_blocked.message}" if facts.training_blocked else ""
         return Claim(
-            kind, "True", Reason.TRAINING, f"attempt {episode.attempt} for {episode.cause} (episode {episode.id}){waits}"
+            kind, "True", Reason.TRAINING, f"attempt {episode.attempt} for {episode.asked} (episode {episode.id}){waits}"
         )
     if training.waiting:
         return Claim(kind, "False", training.waiting.reason, f"wanted for {training.waiting.cause}: {training.waiting.message}")

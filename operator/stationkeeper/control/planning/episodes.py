@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from stationkeeper.api.base import parse_duration
+from stationkeeper.api.conditions import Reason
 from stationkeeper.api.meta import TRAINING_CONTAINERS
 from stationkeeper.api.status import Cause, Episode, LastTraining, TrainingOutcome, Waiting
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import evidence, workload
-from stationkeeper.control.planning.causes import Situation, Wanted, is_final, pending, wanted
-from stationkeeper.control.planning.guards import growing, refusal
+from stationkeeper.control.planning.causes import Situation, Wanted, by_the_clock, is_final, pending, wanted
+from stationkeeper.control.planning.guards import Refusal, growing, refusal
 from stationkeeper.control.planning.types import Object, Observed, Ref
 from stationkeeper.control.resources import names
 
@@ -22,8 +23,10 @@ _FAILURE_BACKOFF = timedelta(seconds=30)
 _FAILURE_BACKOFF_MAX = timedelta(hours=6)
 _LABELS_BACKOFF = timedelta(seconds=15)
 _LABELS_BACKOFF_MAX = timedelta(hours=1)
+# Guards that hold an episode for what became of its own attempts.
+_OWN_GUARDS = (Reason.BACKOFF, Reason.WAITING_FOR_LABELS, Reason.CHALLENGERS_REFUSED)
 # These end with their attempt, however it ended: the clock or the person asks again.
-_SINGLE = (Cause.SCHEDULE, Cause.MANUAL)
+_SINGLE = (Cause.GROWTH, Cause.SCHEDULE, Cause.MANUAL)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Training:
     starts: tuple[datetime, ...]
     handled_retrain: str | None
     scheduled_at: datetime | None
+    grown_at: datetime | None
     run: bool = False  # the Job of episode.attempt is wanted
     delete: tuple[Ref, ...] = ()
     published: TrainingSummary | None = None  # a record must be made of it
@@ -62,6 +66,7 @@ def plan_training(observed: Observed, situation: Situation) -> Training:
         starts=tuple(status.trainings),
         handled_retrain=status.handled_retrain,
         scheduled_at=status.scheduled_at,
+        grown_at=status.grown_at,
     )
     if training.episode and _attempt_open(training.episode, training.last):
         training = _follow(observed, situation, training)
@@ -166,7 +171,7 @@ def _conclude(situation: Situation, training: Training, summary: TrainingSummary
     last = LastTraining(
         episode=episode.id,
         attempt=episode.attempt,
-        cause=episode.cause,
+        cause=episode.asked,
         outcome=summary.outcome,
         reason=summary.reason,
         message=summary.message,
@@ -208,15 +213,18 @@ def _after(situation: Situation, episode: Episode, summary: TrainingSummary) -> 
             if episode.onset is not None:
                 at = max(at, now + (now - episode.onset))  # as many new rows again: the same ones would be judged the same
             number = episode.revision + 1  # the challenger's own stays with its record
-            return episode.model_copy(update={"refusals": refusals, "failures": 0, "next_attempt_at": at, "revision": number})
+            return _postponed(episode, at, refusals=refusals, failures=0, revision=number)
         case TrainingOutcome.WAITING_FOR_LABELS | TrainingOutcome.QUARANTINED:
             waits = episode.waits + 1
-            at = now + growing(_LABELS_BACKOFF, waits, _LABELS_BACKOFF_MAX)
-            return episode.model_copy(update={"waits": waits, "failures": 0, "next_attempt_at": at})
+            return _postponed(episode, now + growing(_LABELS_BACKOFF, waits, _LABELS_BACKOFF_MAX), waits=waits, failures=0)
         case TrainingOutcome.INVALID_DATA | TrainingOutcome.FAILED:
             failures = episode.failures + 1
-            at = now + growing(_FAILURE_BACKOFF, failures, _FAILURE_BACKOFF_MAX)
-            return episode.model_copy(update={"failures": failures, "next_attempt_at": at})
+            return _postponed(episode, now + growing(_FAILURE_BACKOFF, failures, _FAILURE_BACKOFF_MAX), failures=failures)
+
+
+def _postponed(episode: Episode, at: datetime, **counts: int) -> Episode:
+    """The episode until its next attempt, which one that the clock asked for does not bring nearer."""
+    return episode.model_copy(update={**counts, "next_attempt_at": max(at, episode.next_attempt_at or at)})
 
 
 def _close_if_over(situation: Situation, training: Training) -> Training:
@@ -254,7 +262,7 @@ def _rolling_out(situation: Situation, last: LastTraining) -> bool:
 
 def _still_wanted(situation: Situation, episode: Episode) -> bool:
     """Whether the cause of an idle episode still holds; code and people are asked by what the episode itself knows."""
-    if episode.cause in (Cause.MANUAL, Cause.SCHEDULE, Cause.CODE_CHANGE):
+    if episode.cause in (*_SINGLE, Cause.CODE_CHANGE):
         return True
     # Verdicts that have expired open nothing, and say no more than before of what they opened.
     finding = {Cause.DRIFT: situation.drift, Cause.QUALITY: situation.quality}.get(episode.cause)
@@ -274,13 +282,27 @@ def _start(situation: Situation, training: Training) -> Training:
     if episode is None:
         return training
     held = refusal(situation, episode)
+    if held and (asked := _by_the_clock(situation, episode, held)):
+        return _attempt(situation, training, asked)
     if held:
         waiting = Waiting(cause=episode.cause, reason=held.reason, message=held.message[:512], until=held.until)
         return replace(training, episode=episode, waiting=waiting)
-    return _attempt(situation, training, episode)
+    return _attempt(situation, training, episode.model_copy(update={"asked_by": None, "next_attempt_at": None}))
 
 
-_CLAIM = [Cause.INITIAL, Cause.MANUAL, Cause.CODE_CHANGE, Cause.SOURCE, Cause.QUALITY, Cause.DRIFT, Cause.SCHEDULE]
+def _by_the_clock(situation: Situation, episode: Episode, held: Refusal) -> Episode | None:
+    """The episode, with an attempt that the clock asks for: a drift whose challengers were refused stops no schedule.
+
+    It takes the place of the clock's own episode, so that the drift's is not forgotten: one training answers both.
+    """
+    if held.reason not in _OWN_GUARDS or episode.failures or (want := by_the_clock(situation)) is None:
+        return None
+    asked = episode.model_copy(update={"asked_by": want.cause})
+    as_its_own = asked.model_copy(update={"cause": want.cause, "onset": None, "refusals": 0, "next_attempt_at": None})
+    return None if refusal(situation, as_its_own) else asked
+
+
+_CLAIM = [Cause.INITIAL, Cause.MANUAL, Cause.CODE_CHANGE, Cause.SOURCE, Cause.QUALITY, Cause.DRIFT, Cause.GROWTH, Cause.SCHEDULE]
 
 
 def _claims_more(cause: Cause, other: Cause) -> bool:
@@ -310,7 +332,8 @@ def _attempt(situation: Situation, training: Training, episode: Episode) -> Trai
     wants = pending(situation)
     token = next((want.token for want in wants if want.token), None) or episode.token
     schedule = next((datetime.fromisoformat(want.key) for want in wants if want.cause == Cause.SCHEDULE), None)
-    started = episode.model_copy(update={"attempt": episode.attempt + 1, "attempted_at": situation.now, "next_attempt_at": None})
+    grown = any(want.cause == Cause.GROWTH for want in wants)
+    started = episode.model_copy(update={"attempt": episode.attempt + 1, "attempted_at": situation.now})
     return replace(
         training,
         episode=started,
@@ -318,6 +341,7 @@ def _attempt(situation: Situation, training: Training, episode: Episode) -> Trai
         starts=(*training.starts, situation.now)[-_REMEMBERED_STARTS:],
         handled_retrain=token or training.handled_retrain,
         scheduled_at=schedule or training.scheduled_at,
+        grown_at=situation.now if grown else training.grown_at,
         run=True,
         running=True,
     )

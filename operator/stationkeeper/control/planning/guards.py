@@ -19,7 +19,7 @@ class Refusal:
     until: datetime | None = None
 
 
-_UNHURRIED = (Cause.DRIFT, Cause.QUALITY, Cause.SCHEDULE)  # causes that cooldown and limit are made for
+_UNHURRIED = (Cause.DRIFT, Cause.QUALITY, Cause.GROWTH, Cause.SCHEDULE)  # causes that cooldown and limit are made for
 # Endings of `prepare` alone: nothing was trained, and only the data can say when it is worth another look.
 _UNTRAINED = {
     TrainingOutcome.WAITING_FOR_LABELS: Reason.WAITING_FOR_LABELS,

@@ -28,7 +28,7 @@ def rejected(owner: Owner, episode: Episode, summary: TrainingSummary) -> ModelR
         message=summary.message,
         digest=sha256(summary.encode()),
         outcome_uri=layout.uri(owner.spec.storage, layout.outcome(episode.id, summary.attempt)),
-        cause=episode.cause,
+        cause=episode.asked,
         episode=episode.id,
         attempt=summary.attempt,
         evidence=episode.evidence,

@@ -21,6 +21,7 @@ from stationkeeper.api.status import CheckStatus, Episode, ModelStatus, RetiredR
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import (
     afterlife,
+    causes,
     conditions,
     cron,
     decisions,
@@ -376,12 +377,13 @@ class _Planner:
             number=summary.revision or episode.revision,
             digest=summary.digest,
             manifest_uri=summary.manifest_uri,
-            cause=episode.cause,
+            cause=episode.asked,
             episode=episode.id,
             attempt=episode.attempt,
             evidence=episode.evidence,
             template_digest=episode.template_digest,
             data_digest=summary.data_digest,
+            data_since=summary.data_since,
             data_through=summary.data_through,
             trained_at=summary.finished_at,
             metrics=summary.metrics,
@@ -440,7 +442,7 @@ class _Planner:
             "storage": self.owner.spec.storage,
             "episode": episode.id,
             "attempt": episode.attempt,
-            "cause": episode.cause,
+            "cause": episode.asked,
             "revision": episode.revision,
             "as_of": episode.attempted_at or self.now,
             "evidence": episode.evidence,
@@ -518,6 +520,7 @@ class _Planner:
             trainings=list(training.starts),
             checks=checks,
             scheduled_at=training.scheduled_at,
+            grown_at=training.grown_at,
             handled_retrain=training.handled_retrain,
             quarantine=list(rollout.quarantine),
             notices=outbox(self.status.notices, self.observed.delivered, events, bool(owner.spec.notify), self.now),
@@ -536,6 +539,8 @@ class _Planner:
         schedule = self.owner.spec.training.schedule if self.owner.spec.training else None
         if schedule and "Schedule" in self.owner.spec.retraining.causes:
             times.append((cron.next_after(schedule, self.now) - self.now).total_seconds())
+        if grown := causes.grows_at(self.owner.spec, self._serving_record(rollout), self.now):
+            times.append((grown - self.now).total_seconds())
         return max(1.0, min(times)) if times else None
 
 

@@ -120,6 +120,7 @@ def _record(owner: Owner, revision: RestoredRevision) -> ModelRevisionSpec:
         attempt=revision.attempt,
         template_digest=revision.template_digest,
         data_digest=revision.data_digest,
+        data_since=revision.data_since,
         data_through=revision.data_through,
         trained_at=revision.trained_at,
         metrics=revision.metrics,

@@ -133,6 +133,7 @@ def _told(digest: str, manifest: Manifest) -> RestoredRevision:
         attempt=manifest.attempt,
         template_digest=manifest.template_digest,
         data_digest=manifest.data.digest,
+        data_since=manifest.data.start,
         data_through=manifest.data.through,
         trained_at=manifest.trained_at,
         metrics={name: round(score.value, 6) for name, score in list(judged.metrics.items())[:4]},

@@ -147,6 +147,7 @@ def _publish(
         manifest_uri=store.uri(keys.manifest(digest)),
         revision=manifest.number,
         data_digest=data.digest,
+        data_since=start,
         data_through=through,
     )
 

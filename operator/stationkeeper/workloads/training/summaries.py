@@ -43,6 +43,7 @@ def published(config: AttemptConfig, store: Store, manifest: Manifest, digest: s
             "manifest_uri": store.uri(keys.manifest(digest)),
             "revision": manifest.number,
             "data_digest": manifest.data.digest,
+            "data_since": manifest.data.start,
             "data_through": manifest.data.through,
             "metrics": scores,
             "champion_metrics": champion,
