@@ -20,6 +20,7 @@ from typing import Final
 import polars as pl
 
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.ahead import get_each
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
 from stationkeeper.workloads.artifacts.store import ObjectInfo, Store
 
@@ -67,21 +68,21 @@ def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, 
     """Rows that a revision answered in `[start, end)`, by the slot of their arrival.
 
     Of more than `max_rows` the requests with the smallest hashes stay, so that the rows of one request stay together and
-    every reader chooses the same; no more than two files and `2 * max_rows` rows are in memory. A column that is of one type here
-    and of another there comes as text. None when no file is there.
+    every reader chooses the same; no more than two large files (`artifacts.ahead`) and `2 * max_rows` rows are in memory. A column
+    that is of one type here and of another there comes as text. None when no file is there.
 
     Raises:
         MalformedArtifact: when files are no Parquet of captured rows; the message names them.
     """
     kept: pl.DataFrame | None = None
     damaged: list[str] = []
-    for key in _slots(store, digest, start, end):
+    for info, got in get_each(store, _slots(store, digest, start, end), max_bytes=MAX_FILE_BYTES):
         try:
-            kept = _joined(kept, _read(store, key), max_rows)
+            kept = _joined(kept, _rows(got.result()), max_rows)
         except NotFound:  # swept by retention between the listing and the reading
             continue
         except (MalformedArtifact, pl.exceptions.PolarsError) as error:
-            damaged.append(f"{store.uri(key)} ({error})")
+            damaged.append(f"{store.uri(info.key)} ({error})")
     if damaged:
         more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
         raise MalformedArtifact(f"no captured rows: {', '.join(damaged[:_NAMED])}{more}; restore or remove them")
@@ -100,16 +101,17 @@ def read_first(
     """
     kept: pl.DataFrame | None = None
     count = 0
-    for begins, slot in groupby(_slots(store, digest, start, end), key=keys.slot_start):
+    each = get_each(store, _slots(store, digest, start, end), max_bytes=MAX_FILE_BYTES)
+    for begins, slot in groupby(each, key=lambda one: keys.slot_start(one[0].key)):
         if count >= wanted:
             return kept, count, begins
-        for key in slot:
+        for info, got in slot:
             try:
-                rows = _read(store, key)
+                rows = _rows(got.result())
             except NotFound:
                 continue
             except (MalformedArtifact, pl.exceptions.PolarsError) as error:
-                raise MalformedArtifact(f"no captured rows: {store.uri(key)} ({error}); restore or remove it") from error
+                raise MalformedArtifact(f"no captured rows: {store.uri(info.key)} ({error}); restore or remove it") from error
             kept, count = _joined(kept, rows, max_rows), count + rows.height
     return kept, count, end
 
@@ -128,7 +130,7 @@ def _smallest(rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
     return chosen.drop("_hash")
 
 
-def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterator[str]:
+def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterator[ObjectInfo]:
     for day in _days(start, end):
         for info in store.list(keys.capture_day(digest, day)):
             try:
@@ -137,11 +139,11 @@ def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterato
                 log.warning("%s is not named like captured rows; it is ignored", store.uri(info.key))
                 continue
             if start <= begins < end:
-                yield info.key
+                yield info
 
 
-def _read(store: Store, key: str) -> pl.DataFrame:
-    rows = pl.read_parquet(io.BytesIO(store.get(key, max_bytes=MAX_FILE_BYTES)))
+def _rows(data: bytes) -> pl.DataFrame:
+    rows = pl.read_parquet(io.BytesIO(data))
     if lacking := [name for name in KEYS if name not in rows.columns]:
         raise MalformedArtifact(f"it has no column {lacking[0]}")
     return rows
