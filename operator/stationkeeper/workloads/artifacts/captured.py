@@ -74,11 +74,11 @@ def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, 
     Raises:
         MalformedArtifact: when files are no Parquet of captured rows; the message names them.
     """
-    kept: pl.DataFrame | None = None
+    kept = _Kept(max_rows)
     damaged: list[str] = []
     for info, got in get_each(store, _slots(store, digest, start, end), max_bytes=MAX_FILE_BYTES):
         try:
-            kept = _joined(kept, _rows(got.result()), max_rows)
+            kept.add(_rows(got.result()))
         except NotFound:  # swept by retention between the listing and the reading
             continue
         except (MalformedArtifact, pl.exceptions.PolarsError) as error:
@@ -86,7 +86,7 @@ def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, 
     if damaged:
         more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
         raise MalformedArtifact(f"no captured rows: {', '.join(damaged[:_NAMED])}{more}; restore or remove them")
-    return None if kept is None else _smallest(kept, max_rows)
+    return kept.rows()
 
 
 def read_first(
@@ -99,28 +99,53 @@ def read_first(
     Raises:
         MalformedArtifact: when a file is no Parquet of captured rows.
     """
-    kept: pl.DataFrame | None = None
-    count = 0
+    kept, count = _Kept(max_rows), 0
     each = get_each(store, _slots(store, digest, start, end), max_bytes=MAX_FILE_BYTES)
     for begins, slot in groupby(each, key=lambda one: keys.slot_start(one[0].key)):
         if count >= wanted:
-            return kept, count, begins
+            return kept.all(), count, begins
         for info, got in slot:
             try:
                 rows = _rows(got.result())
+                kept.add(rows)
             except NotFound:
                 continue
             except (MalformedArtifact, pl.exceptions.PolarsError) as error:
                 raise MalformedArtifact(f"no captured rows: {store.uri(info.key)} ({error}); restore or remove it") from error
-            kept, count = _joined(kept, rows, max_rows), count + rows.height
-    return kept, count, end
+            count += rows.height
+    return kept.all(), count, end
 
 
-def _joined(kept: pl.DataFrame | None, rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
-    if kept is None:
-        return rows
-    together = pl.concat([kept, rows], how="diagonal_relaxed")
-    return _smallest(together, max_rows) if together.height > 2 * max_rows else together
+class _Kept:
+    """Rows of many files, put together once and not file by file: frames of a thousand pieces are slow to join with one more."""
+
+    def __init__(self, max_rows: int) -> None:
+        self._max = max_rows
+        self._parts: list[pl.DataFrame] = []
+        self._none = pl.DataFrame()  # with the columns of all
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Keep these too; beyond `2 * max_rows` those with the smallest hashes.
+
+        Raises:
+            PolarsError: when their columns do not fit those of the others.
+        """
+        if rows.schema != self._none.schema:
+            self._none = pl.concat([self._none, rows.clear()], how="diagonal_relaxed")
+        self._parts.append(rows)
+        if sum(part.height for part in self._parts) > 2 * self._max:
+            self._parts = [_smallest(self._joined(), self._max)]
+
+    def all(self) -> pl.DataFrame | None:
+        """What is kept, at most `2 * max_rows` rows; None when no file came."""
+        return self._joined() if self._parts else None
+
+    def rows(self) -> pl.DataFrame | None:
+        """The `max_rows` with the smallest hashes."""
+        return _smallest(self._joined(), self._max) if self._parts else None
+
+    def _joined(self) -> pl.DataFrame:
+        return pl.concat([self._none, *self._parts], how="diagonal_relaxed")
 
 
 def _smallest(rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
