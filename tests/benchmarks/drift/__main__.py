@@ -11,27 +11,35 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
+from stationkeeper.api.base import sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
+from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.ahead import REQUESTS
 from stationkeeper.workloads.artifacts.columns import from_frame
 from stationkeeper.workloads.checks.sources import Server, open_current
+from stationkeeper.workloads.drift.collect import Collector
 from stationkeeper.workloads.drift.counting import count_rows
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile, build_reference
 from stationkeeper.workloads.drift.table import FrameTable
 from stationkeeper.workloads.drift.verdict import judge
+from stationkeeper.workloads.drift.windows import Window
 from tests.benchmarks.drift import data
 from tests.benchmarks.drift.rivals import OURS, RIVALS, WHERE, Ran, Rival, run
+from tests.support.memory_store import MemoryStore
 
 ROWS: Final = 1_000_000
 PROFILES: Final = 1_000  # of the long window
 PARTS: Final = 10  # files of the long window, of `ROWS` rows
 MINUTE: Final = 5_000  # rows of a minute
+LATENCY: Final = 0.01  # seconds that a store far away takes to answer
 RIVAL_NAMES: Final = tuple(rival.name.lower() for rival in RIVALS)
 
 
@@ -169,6 +177,23 @@ def long_window(times: int) -> None:
         row(name, f"{part.seconds:.4f}", f"{part.cpu:.4f}", *ratios)
 
 
+def far_store(times: int) -> None:
+    """The profiles of a window from a store that answers after a while, as a check of a Model reads them."""
+    reference = ReferenceProfile.decode(stored_reference().read_bytes())
+    start, digest = datetime(2026, 3, 1, tzinfo=UTC), sha256(b"a revision")
+    minute = Profile.empty(reference).encode()
+    slots = [start + timedelta(minutes=i) for i in range(PROFILES)]
+    store = MemoryStore({keys.profile(digest, slot, "pod", 0): minute for slot in slots})
+    store.before = lambda _operation, _key: time.sleep(LATENCY)
+    window = Window(start, start + timedelta(days=1))
+    in_turn = took(lambda: [store.get(key) for key in list(store.objects)], 1)
+    fetched = took(lambda: Collector(store, digest, reference).collect(window), min(times, 3))
+    print(f"\n{PROFILES:,} profiles from a store that answers after {1000 * LATENCY:.0f} ms\n")
+    head("", "seconds", "processor seconds")
+    row("fetched in turn", f"{in_turn.seconds:.2f}", f"{in_turn.cpu:.2f}")
+    row(f"listed, fetched {REQUESTS} at a time and merged", f"{fetched.seconds:.2f}", f"{fetched.cpu:.2f}")
+
+
 def made_folder(path: Path, files: list[Path]) -> Path:
     """A folder of these files alone."""
     path.mkdir(exist_ok=True)
@@ -232,7 +257,7 @@ def minute_size(times: int) -> None:
 def main() -> None:
     """Measure everything, or what is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = {"profiles": long_window, "build": profile_build, "size": minute_size}
+    parts = {"profiles": long_window, "store": far_store, "build": profile_build, "size": minute_size}
     names = ["ours", *RIVAL_NAMES, *parts]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="what to measure; without it, everything")
     parser.add_argument("--times", type=int, default=5, help="runs of this project for each figure")

@@ -50,6 +50,18 @@ def test_the_json_is_the_whole_replay(folder: Path) -> None:
     assert found["courses"][0]["windows"][0]["verdict"] == "InsufficientData", "60 rows are too few"
 
 
+def test_a_looser_policy_does_not_take_a_drifted_column_for_broken_data(folder: Path) -> None:
+    found = json.loads(backtest(folder, "history.parquet", *ALONE, "-o", "json").stdout)
+    said = {
+        v["change"]: (v["breached"], v["trainings"])
+        for v in found["variants"]
+        if "Share" in v["change"] or v["change"] == "the policy"
+    }
+    assert said == {"the policy": (1, 1)} | {f"maxDriftedShare {share:g}": (1, 1) for share in (0.05, 0.1, 0.2, 0.5)} | {
+        "maxDriftedShare 0.8": (0, 0)  # one of two features
+    }
+
+
 def test_a_holdout_of_its_own_is_not_replayed_and_that_is_said(tmp_path: Path) -> None:
     rows().write_parquet(tmp_path / "history.parquet")
     policy(tmp_path)

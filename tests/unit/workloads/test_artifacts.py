@@ -97,6 +97,14 @@ def test_slots_are_read_back_from_keys() -> None:
     assert keys.slot_start(key) == slot
 
 
+@pytest.mark.parametrize(
+    "name", ["", "x", "20130401", "2013W011T120000Z", "20130401T120000", "20131301T120000Z", "20130401T120000Z0"]
+)
+def test_other_names_are_no_slots(name: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        keys.slot_start(f"capture/a/2013-04-01/{name}-pod-0.parquet")
+
+
 FEATURES = [
     Column(name="n", kind=ColumnKind.NUMERIC),
     Column(name="c", kind=ColumnKind.CATEGORICAL),

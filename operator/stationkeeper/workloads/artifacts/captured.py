@@ -20,6 +20,7 @@ from typing import Final
 import polars as pl
 
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.ahead import get_each
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
 from stationkeeper.workloads.artifacts.store import ObjectInfo, Store
 
@@ -67,25 +68,25 @@ def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, 
     """Rows that a revision answered in `[start, end)`, by the slot of their arrival.
 
     Of more than `max_rows` the requests with the smallest hashes stay, so that the rows of one request stay together and
-    every reader chooses the same; no more than two files and `2 * max_rows` rows are in memory. A column that is of one type here
-    and of another there comes as text. None when no file is there.
+    every reader chooses the same; no more than two large files (`artifacts.ahead`) and `2 * max_rows` rows are in memory. A column
+    that is of one type here and of another there comes as text. None when no file is there.
 
     Raises:
         MalformedArtifact: when files are no Parquet of captured rows; the message names them.
     """
-    kept: pl.DataFrame | None = None
+    kept = _Kept(max_rows)
     damaged: list[str] = []
-    for key in _slots(store, digest, start, end):
+    for info, got in get_each(store, _slots(store, digest, start, end), max_bytes=MAX_FILE_BYTES):
         try:
-            kept = _joined(kept, _read(store, key), max_rows)
+            kept.add(_rows(got.result()))
         except NotFound:  # swept by retention between the listing and the reading
             continue
         except (MalformedArtifact, pl.exceptions.PolarsError) as error:
-            damaged.append(f"{store.uri(key)} ({error})")
+            damaged.append(f"{store.uri(info.key)} ({error})")
     if damaged:
         more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
         raise MalformedArtifact(f"no captured rows: {', '.join(damaged[:_NAMED])}{more}; restore or remove them")
-    return None if kept is None else _smallest(kept, max_rows)
+    return kept.rows()
 
 
 def read_first(
@@ -98,27 +99,53 @@ def read_first(
     Raises:
         MalformedArtifact: when a file is no Parquet of captured rows.
     """
-    kept: pl.DataFrame | None = None
-    count = 0
-    for begins, slot in groupby(_slots(store, digest, start, end), key=keys.slot_start):
+    kept, count = _Kept(max_rows), 0
+    each = get_each(store, _slots(store, digest, start, end), max_bytes=MAX_FILE_BYTES)
+    for begins, slot in groupby(each, key=lambda one: keys.slot_start(one[0].key)):
         if count >= wanted:
-            return kept, count, begins
-        for key in slot:
+            return kept.all(), count, begins
+        for info, got in slot:
             try:
-                rows = _read(store, key)
+                rows = _rows(got.result())
+                kept.add(rows)
             except NotFound:
                 continue
             except (MalformedArtifact, pl.exceptions.PolarsError) as error:
-                raise MalformedArtifact(f"no captured rows: {store.uri(key)} ({error}); restore or remove it") from error
-            kept, count = _joined(kept, rows, max_rows), count + rows.height
-    return kept, count, end
+                raise MalformedArtifact(f"no captured rows: {store.uri(info.key)} ({error}); restore or remove it") from error
+            count += rows.height
+    return kept.all(), count, end
 
 
-def _joined(kept: pl.DataFrame | None, rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
-    if kept is None:
-        return rows
-    together = pl.concat([kept, rows], how="diagonal_relaxed")
-    return _smallest(together, max_rows) if together.height > 2 * max_rows else together
+class _Kept:
+    """Rows of many files, put together once and not file by file: frames of a thousand pieces are slow to join with one more."""
+
+    def __init__(self, max_rows: int) -> None:
+        self._max = max_rows
+        self._parts: list[pl.DataFrame] = []
+        self._none = pl.DataFrame()  # with the columns of all
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Keep these too; beyond `2 * max_rows` those with the smallest hashes.
+
+        Raises:
+            PolarsError: when their columns do not fit those of the others.
+        """
+        if rows.schema != self._none.schema:
+            self._none = pl.concat([self._none, rows.clear()], how="diagonal_relaxed")
+        self._parts.append(rows)
+        if sum(part.height for part in self._parts) > 2 * self._max:
+            self._parts = [_smallest(self._joined(), self._max)]
+
+    def all(self) -> pl.DataFrame | None:
+        """What is kept, at most `2 * max_rows` rows; None when no file came."""
+        return self._joined() if self._parts else None
+
+    def rows(self) -> pl.DataFrame | None:
+        """The `max_rows` with the smallest hashes."""
+        return _smallest(self._joined(), self._max) if self._parts else None
+
+    def _joined(self) -> pl.DataFrame:
+        return pl.concat([self._none, *self._parts], how="diagonal_relaxed")
 
 
 def _smallest(rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
@@ -128,7 +155,7 @@ def _smallest(rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:
     return chosen.drop("_hash")
 
 
-def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterator[str]:
+def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterator[ObjectInfo]:
     for day in _days(start, end):
         for info in store.list(keys.capture_day(digest, day)):
             try:
@@ -137,11 +164,11 @@ def _slots(store: Store, digest: str, start: datetime, end: datetime) -> Iterato
                 log.warning("%s is not named like captured rows; it is ignored", store.uri(info.key))
                 continue
             if start <= begins < end:
-                yield info.key
+                yield info
 
 
-def _read(store: Store, key: str) -> pl.DataFrame:
-    rows = pl.read_parquet(io.BytesIO(store.get(key, max_bytes=MAX_FILE_BYTES)))
+def _rows(data: bytes) -> pl.DataFrame:
+    rows = pl.read_parquet(io.BytesIO(data))
     if lacking := [name for name in KEYS if name not in rows.columns]:
         raise MalformedArtifact(f"it has no column {lacking[0]}")
     return rows

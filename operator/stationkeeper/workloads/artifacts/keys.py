@@ -1,5 +1,6 @@
 """Every key of the layout in `api.manifest`, relative to the storage prefix."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,6 +17,7 @@ SAMPLES: Final = "samples/"
 CAPTURED: Final = "capture/"
 CHECKS: Final = "checks/"
 SLOT_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+_SLOT: Final = re.compile("[0-9]{8}T[0-9]{6}Z")
 
 
 def hexadecimal(digest: str) -> str:
@@ -90,7 +92,9 @@ def slot_start(key: str) -> datetime:
         ValueError: when the key does not come from `capture` or `profile`.
     """
     name = key.rsplit("/", 1)[-1].partition("-")[0]
-    return datetime.strptime(name, SLOT_FORMAT).replace(tzinfo=UTC)
+    if not _SLOT.fullmatch(name):
+        raise ValueError(f"{name!r} does not begin like 20130401T120000Z")
+    return datetime.fromisoformat(name)  # a tenth of what strptime takes: a listing has thousands
 
 
 def capture_of(digest: str) -> str:

@@ -87,9 +87,10 @@ def _again(window: Judged, policy: DriftPolicySpec) -> WindowVerdict:
     before = window.report
     if before is None or window.profile is None:
         return window.verdict
+    broken = [violation for violation in before.violations if violation.type != "baseline_drift"]  # that is judged anew
     evidence = Evidence(
         counts=judge(window.profile, divided(policy), importance=window.served.manifest.importance),
-        rows=RowFindings(before.violations, before.multivariate, before.segments),
+        rows=RowFindings(broken, before.multivariate, before.segments),
         answers=bool(window.profile.layout.reference.predictions),
         reference_rows=before.reference_rows,
     )

@@ -20,6 +20,7 @@ from stationkeeper.workloads.training.reading import NULLS
 
 PARQUET, CSV, NDJSON = (".parquet", ".pq"), (".csv", ".csv.gz"), (".ndjson", ".jsonl")
 ROWS: Final = (*PARQUET, *CSV, *NDJSON)
+UNREADABLE: Final = (StoreError, ArtifactError, PolarsError, PanicException, OSError, UnicodeDecodeError)
 _SMALL_TEXT: Final = 16 * 2**20  # bytes of a text file that is read whole
 _ALL_TEXT: Final = 4 * _SMALL_TEXT  # of all of them
 _SMALL: Final = 2 * AT_ONCE  # values of a Parquet file that is read whole
@@ -35,13 +36,18 @@ def reading(name: str) -> Iterator[None]:
     """Say by name what cannot be read."""
     try:
         yield
-    except StoreDenied as error:
-        raise SourceError(denied(error)) from error
-    except StoreError as error:
-        raise SourceError(str(error)) from error
-    except (ArtifactError, PolarsError, PanicException, OSError, UnicodeDecodeError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise SourceError(f"{name} cannot be read: {line}; replace or remove it") from error
+    except UNREADABLE as error:
+        raise unreadable(name, error) from error
+
+
+def unreadable(name: str, error: BaseException) -> SourceError:
+    """What is said of something by that name when one of `UNREADABLE` was raised."""
+    if isinstance(error, StoreDenied):
+        return SourceError(denied(error))
+    if isinstance(error, StoreError):
+        return SourceError(str(error))
+    line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return SourceError(f"{name} cannot be read: {line}; replace or remove it")
 
 
 def denied(error: StoreDenied) -> str:

@@ -89,10 +89,16 @@ def chi_square_tail(x: float, freedom: int) -> float:
     half = x / 2
     if half <= 0:
         return 1.0
-    odd = freedom % 2
-    total = math.erfc(math.sqrt(half)) if odd else 0.0
-    powers = [i + odd / 2 for i in range(freedom // 2)]
-    return total + sum(math.exp(k * math.log(half) - half - math.lgamma(k + 1)) for k in powers)
+    total = math.erfc(math.sqrt(half)) if freedom % 2 else 0.0
+    powers, ln_factorials = _powers(freedom)
+    return total + float(np.exp(powers * math.log(half) - half - ln_factorials).sum())
+
+
+@lru_cache(maxsize=1024)
+def _powers(freedom: int) -> tuple[Floats, Floats]:
+    """The powers of the Poisson sum, and the logarithms of their factorials."""
+    powers = np.arange(freedom // 2, dtype=np.float64) + freedom % 2 / 2
+    return powers, np.array([math.lgamma(k + 1) for k in powers.tolist()])
 
 
 def normal_quantile(alpha: float) -> float:

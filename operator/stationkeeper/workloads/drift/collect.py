@@ -10,9 +10,10 @@ from typing import Final
 
 from stationkeeper.api.manifest import FILE_REFERENCE, Manifest
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.artifacts.ahead import get_each
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
-from stationkeeper.workloads.artifacts.store import Store
+from stationkeeper.workloads.artifacts.store import ObjectInfo, Store
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.windows import Window
@@ -71,7 +72,7 @@ class Collector:
         Raises:
             UnreadableProfiles: when one is damaged or of another revision, with the others' names too.
         """
-        found = [key for _, key in self._slots(window)]
+        found = [info for _, info in self._slots(window)]
         return self._merged(found) if found else None
 
     def first(self, window: Window, rows: int) -> tuple[Profile, datetime]:
@@ -86,7 +87,7 @@ class Collector:
         for start, slot in groupby(self._slots(window), key=itemgetter(0)):
             if total.rows >= rows:
                 return total, start
-            total = total.merge(self._merged([key for _, key in slot]))
+            total = total.merge(self._merged([info for _, info in slot]))
         return total, window.end
 
     def ahead(self, window: Window) -> timedelta:
@@ -94,13 +95,13 @@ class Collector:
 
         Flush intervals are written after they end. More than a day is no clock but a replay.
         """
-        return ahead((start, written) for day in window.days() for start, _, written in self._day(day) if start in window)
+        return ahead((start, info.modified) for start, info in self._slots(window))
 
-    def _slots(self, window: Window) -> Iterator[tuple[datetime, str]]:
+    def _slots(self, window: Window) -> Iterator[tuple[datetime, ObjectInfo]]:
         for day in window.days():
-            yield from ((start, key) for start, key, _ in self._day(day) if start in window)
+            yield from (slot for slot in self._day(day) if slot[0] in window)
 
-    def _merged(self, found: Sequence[str]) -> Profile:
+    def _merged(self, found: Sequence[ObjectInfo]) -> Profile:
         damaged: list[str] = []
         read: list[str] = []
 
@@ -109,13 +110,13 @@ class Collector:
             damaged.append(f"{self._store.uri(key)} ({error})")
 
         def contents() -> Iterator[bytes]:
-            for key in found:
+            for info, got in get_each(self._store, found, max_bytes=MAX_PROFILE_BYTES):
                 try:
-                    data = self._store.get(key, max_bytes=MAX_PROFILE_BYTES)
+                    data = got.result()
                 except (MalformedArtifact, NotFound) as error:
-                    refused(key, error)
+                    refused(info.key, error)
                 else:
-                    read.append(key)
+                    read.append(info.key)
                     yield data
 
         total, wrong = self._empty.total(contents())
@@ -129,11 +130,11 @@ class Collector:
             )
         return total
 
-    def _list_day(self, day: datetime) -> list[tuple[datetime, str, datetime]]:
+    def _list_day(self, day: datetime) -> list[tuple[datetime, ObjectInfo]]:
         entries = []
         for info in self._store.list(keys.profile_day(self._digest, day)):
             try:
-                entries.append((keys.slot_start(info.key), info.key, info.modified))
+                entries.append((keys.slot_start(info.key), info))
             except ValueError:
                 log.warning("%s is not named like a profile; it is ignored", self._store.uri(info.key))
-        return sorted(entries)
+        return sorted(entries, key=lambda entry: (entry[0], entry[1].key))

@@ -19,7 +19,7 @@ _TAIL: Final = 0.025  # share of the reference on each side that may lie far awa
 _DIGITS: Final = 6  # of a share
 _LONG: Final = 1e4  # numbers from here on are grouped by commas
 
-Bars = tuple[list[str], list[int]]  # labels, and the number of the bar that each bin belongs to
+Bars = tuple[list[str], Ints]  # labels, and the number of the bar that each bin belongs to
 
 
 def histogram(profile: Profile, group: Group, column: AnyReference) -> Histogram:
@@ -40,7 +40,7 @@ def histogram(profile: Profile, group: Group, column: AnyReference) -> Histogram
 
 def _ranges(column: NumericReference) -> Bars:
     if not column.cuts.size:
-        return ["any value", "missing"], [0] * (column.bins - 1) + [1]
+        return ["any value", "missing"], np.repeat([0, 1], [column.bins - 1, 1])
     return _bars(tuple(column.cuts.tolist()), tuple(column.counts), (*column.edges, column.top + 1))
 
 
@@ -52,7 +52,7 @@ def _bars(cuts: tuple[float, ...], counts: tuple[int, ...], edges: tuple[int, ..
     inner = [texts[low] if low == high else f"{texts[low]} to {texts[high]}" for low, high in ends]
     labels = [f"< {texts[ends[0][0]]}", *inner, f"> {texts[ends[-1][1]]}", "missing"]
     widths = [b - a for a, b in pairwise(starts)]
-    return labels, np.repeat(np.arange(len(labels)), [1, *widths, 1, 1]).tolist()
+    return labels, np.repeat(np.arange(len(labels)), [1, *widths, 1, 1])
 
 
 def _evenly(cuts: Floats, counts: Sequence[int]) -> list[int]:
@@ -122,4 +122,4 @@ def _values(column: CategoricalReference, counts: tuple[Ints, Ints]) -> Bars:
     bar_of[named] = np.arange(named.size)
     other = "other or unseen" if column.other else "unseen"
     labels = [*(column.categories[i] for i in named.tolist()), f"{known - named.size} more", other, "missing"]
-    return labels, [*bar_of.tolist(), named.size + 1, named.size + 2]
+    return labels, np.append(bar_of, [named.size + 1, named.size + 2])

@@ -196,8 +196,8 @@ def _ln_choose(n: int, k: int) -> float:
 
 
 def _share(column: AnyReference, counts: Ints, bins: list[int]) -> Share:
-    before, reference = column.vector[bins].sum(), column.vector.sum()
-    return Share((int(counts[bins].sum()), int(counts.sum())), (int(before), int(reference)))
+    now, before = ((sum(int(sample[at]) for at in bins), int(sample.sum())) for sample in (counts, column.vector))
+    return Share(now, before)
 
 
 def _extra(profile: Profile, total: int) -> Iterator[Violation]:

@@ -42,6 +42,8 @@ def chance(value: float | None) -> str:
 
 def times(value: float) -> str:
     """`2.2×`."""
+    if value < 0.05:
+        return "under 0.1×"
     return f"{value:.1f}×" if value < 100 else f"{value:,.0f}×"
 
 

@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import nannyml as nml
 import pandas as pd
@@ -22,5 +23,6 @@ alerts = {name for name in columns for method in result[name].columns.levels[0] 
           and result[(name, method, "alert")].mean() > 0.5}  # fmt: skip
 took = time.perf_counter() - start
 usage = resource.getrusage(resource.RUSAGE_SELF)
-memory, cpu = usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime - imported
+cpu = usage.ru_utime + usage.ru_stime - imported
+memory = 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])  # the peak of this process alone
 print(json.dumps({"seconds": took, "cpu": cpu, "bytes": memory, "drifted": sorted(alerts), "version": nml.__version__}))

@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import stationkeeper
 import stationkeeper.workloads.checks.frames  # the command imports them when it runs: as with the others, that does not count
@@ -26,6 +27,6 @@ took, cpu = time.perf_counter() - start, spent() - used
 report = json.loads(out.getvalue())
 found = {column["name"] for column in report["columns"] if column["verdict"] == "Breached"}
 found |= {violation["column"] for violation in report["violations"]}
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+memory = 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])  # the peak of this process alone
 said = {"seconds": took, "cpu": cpu, "bytes": memory, "drifted": sorted(found), "version": stationkeeper.__version__}
 print(json.dumps(said))

@@ -112,6 +112,24 @@ def test_addresses_in_s3_are_read_through_the_store(monkeypatch: pytest.MonkeyPa
         load_reference("s3://models/flights/", HERE)
 
 
+def test_a_folder_of_profiles_in_s3_is_added_up_and_what_is_wrong_is_named(
+    monkeypatch: pytest.MonkeyPatch, scratch: Path
+) -> None:
+    reference = helpers.reference(300)
+    one = helpers.profile(reference, 2)
+    store = MemoryStore({f"{i:03}.profile": one.encode() for i in range(40)}, name="s3://models/flights")
+    monkeypatch.setattr(S3Store, "open", lambda _storage: store)
+    total = open_current("s3://models/flights/", HERE, reference, scratch)
+    assert isinstance(total, Profile)
+    assert total.rows == 80
+    store.objects["007.profile"] = one.encode()[:-1]
+    with pytest.raises(SourceError, match=r"s3://models/flights/007.profile cannot be read: .* checksum"):
+        open_current("s3://models/flights/", HERE, reference, scratch)
+    store.before = lambda operation, key: store.objects.pop(key) if (operation, key) == ("get", "011.profile") else None
+    with pytest.raises(SourceError, match=r"cannot read s3://models/flights/011.profile: there is no such object"):
+        open_current("s3://models/flights/", HERE, reference, scratch)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

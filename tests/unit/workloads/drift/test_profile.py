@@ -170,6 +170,25 @@ def test_bytes_with_a_true_checksum_that_lie_are_refused() -> None:
             EMPTY.read(data)
 
 
+def sealed(data: bytes) -> bytes:
+    return data + hashlib.sha256(data).digest()
+
+
+def test_a_profile_that_begins_like_most_is_read_to_its_end() -> None:
+    data = helpers.profile(REFERENCE, 50).encode()[:-32]
+    assert EMPTY.read(sealed(data)).rows == 50
+    names = data.rindex(b"{}")
+    for lying, why in (
+        (data + b"\0", "unpack"),
+        (data[:-1], "unpack"),
+        (data[:100] + data[101:], "unpack"),
+        (data[:names] + b"{]" + data[names + 2 :], "unpack"),  # the checksum of the stream is another then
+        (data[:55], "unpack"),
+    ):
+        with pytest.raises(MalformedArtifact, match=why):
+            EMPTY.read(sealed(lying))
+
+
 def test_a_bomb_is_not_unpacked() -> None:
     honest = EMPTY.encode()
     bomb = honest[:48] + zlib.compress(b"\0" * 50_000_000)

@@ -284,6 +284,22 @@ def test_of_many_rows_every_reader_keeps_the_same_however_they_were_filed() -> N
     assert ids(read(one)) == ids(read(many))
 
 
+def test_files_are_put_together_once_and_not_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[int] = []
+    join = captured.pl.concat
+
+    def watched(frames: list[pl.DataFrame], **how: Any) -> pl.DataFrame:
+        joined.append(sum(frame.height for frame in frames))
+        return join(frames, **how)
+
+    monkeypatch.setattr(captured.pl, "concat", watched)
+    store = MemoryStore()
+    for minute in range(60):
+        capture(store, minute, rows([f"{minute}"]))
+    assert len(ids(read(store))) == 60
+    assert sorted(joined) == [0, 60]
+
+
 def test_memory_is_bounded_by_rows_and_not_by_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
     heights: list[int] = []
     keep = captured._smallest

@@ -71,7 +71,7 @@ def outline(report: DriftReport) -> Outline:
         "Breached Broken data: dewp missing in 11.8% of rows (completeness); 2 of 12 features drifted",
         "What is done about it: The data is broken: automatic retraining is blocked until a window is whole again.",
         "2013-07-01 12:00 to 2013-07-01 13:00 UTC, 1 hour, 4,000 rows",
-        "PSI 0.31 , 2.6× the threshold of 0.12",
+        "PSI 0.31 2.6× the threshold of 0.12",
         "ordinary variation of the reference chance 0.02 , ordinary 0.12 , least 0.02",
         "below 1 in a million",
         "The drifted ones are 41 % of the features by importance.",

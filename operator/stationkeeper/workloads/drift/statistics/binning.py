@@ -57,7 +57,8 @@ def _by_order(present: Floats, limit: int, least: float) -> NDArray[np.int64]:
     if not present.any():  # the reference lies outside of its bins, or has none: there is nothing to keep apart
         return np.zeros(present.size, dtype=np.int64)
     middle = (np.cumsum(present) - present / 2) / present.sum()
-    group = np.unique(np.minimum((middle * limit).astype(np.int64), limit - 1), return_inverse=True)[1].astype(np.int64)
+    stretch = np.minimum((middle * limit).astype(np.int64), limit - 1)
+    group = np.cumsum(np.diff(stretch, prepend=stretch[0]) > 0)  # without gaps: middles ascend
     while group.max() > 0:
         mass = np.bincount(group, present)
         lightest = int(mass.argmin())

@@ -25,6 +25,7 @@ class Measure:
     effect: float  # what a shift by a seventh of a standard deviation gives
     kinds: tuple[Kind, ...] = ("numeric", "categorical")
     ordered: bool = False  # compares distribution functions: all bins in order, missing values left out
+    located: bool = False  # weighs them by where the bins lie
     square: bool = False  # grows with the square of a shift, as its chance does
     outside: float = 0.75  # share of rows outside of the reference's range that is never ordinary
     unit: float = 1.0  # what it (or its square) is of the chi-square distance, for samples that differ little
@@ -33,7 +34,9 @@ class Measure:
 MEASURES: Final[dict[Test, Measure]] = {
     "PSI": Measure("PSI", distances.population_stability_index, "chi-square", 0.02, square=True, outside=0.6),
     "KolmogorovSmirnov": Measure("KS", distances.kolmogorov_smirnov, "Kolmogorov", 0.057, kinds=("numeric",), ordered=True),
-    "Wasserstein": Measure("Wasserstein", distances.wasserstein, "simulated", 0.143, kinds=("numeric",), ordered=True),
+    "Wasserstein": Measure(
+        "Wasserstein", distances.wasserstein, "simulated", 0.143, kinds=("numeric",), ordered=True, located=True
+    ),
     "JensenShannon": Measure("Jensen-Shannon", distances.jensen_shannon, "chi-square", 0.06, unit=1 / (8 * math.log(2))),
     "Hellinger": Measure("Hellinger", distances.hellinger, "chi-square", 0.05, unit=1 / 8),
     "ChiSquare": Measure("chi-square", distances.chi_square, "chi-square", 0.02, kinds=("categorical",), square=True),
@@ -72,11 +75,11 @@ def compare(test: Test, column: Binned, current: Counts) -> Statistic:
         column: the reference.
         current: counts of the other sample in the reference's bins, shape (bins,).
     """
-    found = _shares(column, current[None, :], column.vector, ordered=MEASURES[test].ordered)
-    if _incomparable(test, found):
+    measure = MEASURES[test]
+    found = _shares(column, current[None, :], column.vector, ordered=measure.ordered, located=measure.located)
+    if _incomparable(measure, found):
         return Statistic(test, float("nan"), found.reference_size, found.current_size)
-    value = float(MEASURES[test].distance(found)[0])
-    points = tuple(found.points.tolist()) if test == "Wasserstein" else ()
+    value, points = float(measure.distance(found)[0]), tuple(found.points.tolist())
     return Statistic(test, value, found.reference_size, found.current_size, tuple(found.p.tolist()), points)
 
 
@@ -97,29 +100,29 @@ def compare_blocks(column: Binned, blocks: Counts, rest: Counts) -> dict[Test, F
 
     All blocks are of one total, and so are all of the rest: shapes (blocks, bins) in, (blocks,) out, NaN as in `compare`.
     """
-    views = {ordered: _shares(column, blocks, rest, ordered=ordered) for ordered in (False, True)}
+    views = {ordered: _shares(column, blocks, rest, ordered=ordered, located=ordered) for ordered in (False, True)}
     return {
-        test: np.full(len(blocks), np.nan) if _incomparable(test, found) else measure.distance(found)
+        test: np.full(len(blocks), np.nan) if _incomparable(measure, found) else measure.distance(found)
         for test, measure in MEASURES.items()
         if column.kind in measure.kinds and (found := views[measure.ordered])
     }
 
 
-def _shares(column: Binned, blocks: Counts, reference: Counts, *, ordered: bool) -> Shares:
+def _shares(column: Binned, blocks: Counts, reference: Counts, *, ordered: bool, located: bool) -> Shares:
     bins, points = column.vector, np.empty(0)
     if ordered:
         bins, reference, blocks = bins[:-1], reference[..., :-1], blocks[:, :-1]
     before, sizes = reference.sum(axis=-1, keepdims=True), blocks.sum(axis=1)
     n, m = int(before.max()), int(sizes.max(initial=0))
-    if n and ordered:
-        points = column.points / distances.deviation(bins / bins.sum(), column.points) if column.points.size else points
-    elif n and m:
+    if n and located and column.points.size:
+        points = column.points / distances.deviation(bins / bins.sum(), column.points)
+    elif n and m and not ordered:
         merged = merging(bins, min(n, m), column.kind)
         reference, blocks = reference @ merged, blocks @ merged
     with np.errstate(invalid="ignore"):
         return Shares(reference / before, blocks / sizes[:, None], n, m, points)
 
 
-def _incomparable(test: Test, found: Shares) -> bool:
+def _incomparable(measure: Measure, found: Shares) -> bool:
     # Without one finite value the reference lies nowhere: no distance to it can be told.
-    return not (found.reference_size and found.current_size) or (test == "Wasserstein" and not found.points.size)
+    return not (found.reference_size and found.current_size) or (measure.located and not found.points.size)
