@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stationkeeper.api.base import Digest, Time, Tolerant
+from stationkeeper.api.base import Digest, Sparse, Time, Tolerant
 from stationkeeper.api.conditions import Condition
 
 
@@ -239,7 +239,7 @@ class Waiting(Tolerant):
     until: Annotated[Time | None, Field(description="When it will be looked at again, where that is known.")] = None
 
 
-class Quarantined(Tolerant):
+class Quarantined(Sparse):
     digest: Annotated[Digest, Field(description="A revision that failed to serve; it is not tried again.")]
     reason: Annotated[str, Field(max_length=512, description="How it failed.")]
     at: Annotated[Time, Field(description="When.")]
@@ -266,7 +266,7 @@ class DecisionKind(StrEnum):
     TRAINING_REFUSED = "TrainingRefused"  # the gates refused a challenger
 
 
-class Measurement(Tolerant):
+class Measurement(Sparse):
     """What the pods of one revision counted in the last step of a canary."""
 
     number: Annotated[int, Field(ge=1, description="Number of the revision.")]
@@ -275,7 +275,7 @@ class Measurement(Tolerant):
     p95_seconds: Annotated[float | None, Field(ge=0, description="95 % of the answers took no longer.")] = None
 
 
-class Decision(Tolerant):
+class Decision(Sparse):
     """A decision about a revision. Its evidence waits here until it lies in storage."""
 
     id: Annotated[str, Field(max_length=32, description="Identity; the name of the Job that writes it derives from it.")]
