@@ -41,8 +41,25 @@ class RolloutStep(ApiModel):
     hold: Annotated[Duration, Field(description="How long at least, before the next step.")] = "2m"
 
 
+class AnalysisQuery(ApiModel):
+    """A number that Prometheus must give at each step. The operator's configuration has the query; a Model knows its name alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.min) || has(self.max)", "an analysis query needs min or max (or both)"),
+            ("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not be above max"),
+        )
+    )
+
+    name: Annotated[
+        str, Field(pattern=_LABEL, min_length=1, max_length=63, description="Name of a query in the operator's configuration.")
+    ]
+    min: Annotated[float | None, Field(description="The new revision is given up when the number is lower.")] = None
+    max: Annotated[float | None, Field(description="The new revision is given up when the number is higher.")] = None
+
+
 class Analysis(ApiModel):
-    """What the new revision must show at each step, by the metrics of the serving pods themselves."""
+    """What the new revision must show at each step: by the metrics of the serving pods themselves, and by queries of Prometheus."""
 
     min_requests: Annotated[
         int,
@@ -70,11 +87,22 @@ class Analysis(ApiModel):
             description="Largest difference between the two revisions' distributions of predictions (total variation), beyond chance.",
         ),
     ] = 0.25
+    queries: Annotated[
+        list[AnalysisQuery],
+        Field(
+            max_length=8,
+            description="Queries of the operator's configuration whose answers must lie within bounds once `minRequests` have come. Without "
+            "an answer the step holds.",
+        ),
+    ] = []
     deadline: Annotated[
-        Duration, Field(description="How long a step may wait for `minRequests`, or a shadow for rows to compare.")
+        Duration,
+        Field(
+            description="How long a step may wait for `minRequests` and for answers to `queries`, or a shadow for rows to compare."
+        ),
     ] = "30m"
     without_evidence: Annotated[
-        Literal["Rollback", "Wait"], Field(description="What is done when the deadline passes without enough requests.")
+        Literal["Rollback", "Wait"], Field(description="What is done when the deadline passes without enough evidence.")
     ] = "Rollback"
 
 

@@ -54,6 +54,16 @@ class ShadowStatus(Tolerant):
     report: Annotated[str | None, Field(max_length=1024, description="Where its report is.")] = None
 
 
+class QueryResult(Sparse):
+    """What a query of Prometheus gave in a step of a canary, and what it may be."""
+
+    name: Annotated[str, Field(max_length=63, description="Name of the query in the operator's configuration.")]
+    value: Annotated[float | None, Field(description="The number that it gave; none: it gave none.")] = None
+    min: Annotated[float | None, Field(description="It may not be lower.")] = None
+    max: Annotated[float | None, Field(description="It may not be higher.")] = None
+    problem: Annotated[str, Field(max_length=256, description="Why it gave no number.")] = ""
+
+
 class CandidateRef(RevisionRef):
     """The revision that comes up, and how far it is."""
 
@@ -68,6 +78,9 @@ class CandidateRef(RevisionRef):
         ),
     ] = None
     analysis: Annotated[str | None, Field(max_length=512, description="What the step has shown so far.")] = None
+    queries: Annotated[
+        list[QueryResult] | None, Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
+    ] = None
     shadowed_since: Annotated[
         Time | None, Field(description="Since when it is asked what the stable revision is asked, off the request path.")
     ] = None
@@ -292,6 +305,9 @@ class Decision(Sparse):
     shift: Annotated[
         float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions in that step.")
     ] = None
+    queries: Annotated[
+        list[QueryResult], Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
+    ] = []
     reports: Annotated[
         list[Annotated[str, Field(max_length=1024)]],
         Field(max_length=4, description="Reports of a shadow's comparison and of drift checks that were the newest then."),

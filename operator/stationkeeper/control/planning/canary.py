@@ -1,12 +1,14 @@
 """A canary's arithmetic: how many pods carry a weight, and what the pods' own metrics say of the new revision. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.serving import Analysis
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.status import QueryResult, Verdict
+from stationkeeper.control.planning import queries
 
 _FAST_ENOUGH = 0.010  # seconds: below this a ratio of latencies tells more of the machine than of the model
 _SURE = 3.0  # standard deviations that chance is given before predictions count as shifted
@@ -45,19 +47,36 @@ def achieved(candidate: int, stable: int) -> int:
     return round(100 * candidate / (candidate + stable)) if candidate + stable else 0
 
 
-def analyse(limits: Analysis, stable: Measured, candidate: Measured) -> Analysed:
-    """Judge the candidate by what was counted since the step began. The first fault that is seen decides."""
+def analyse(limits: Analysis, stable: Measured, candidate: Measured, asked: Sequence[QueryResult] = ()) -> Analysed:
+    """Judge the candidate by what was counted since the step began, and by what Prometheus was asked. The first fault decides."""
     fault = _errors(limits, candidate) or _latency(limits, stable, candidate) or _shift(limits, stable, candidate)
     if fault:
         return Analysed(Verdict.BREACHED, fault)
     seen = f"{candidate.requests} requests, {candidate.errors} errors"
     if candidate.requests < limits.min_requests:
         return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {limits.min_requests} requests are needed")
+    if fault := queries.breached(asked):  # as the other comparisons: numbers of a handful of requests say nothing
+        return Analysed(Verdict.BREACHED, fault)
     compared = limits.max_latency_ratio is not None or limits.max_prediction_shift is not None
     if compared and stable.requests < limits.min_requests:  # what could not be compared has not passed
         beside = f"the stable revision answered {stable.requests} beside it"
         return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {beside}, and {limits.min_requests} are needed to compare them")
-    return Analysed(Verdict.PASSED, seen)
+    return _asked(seen, asked)
+
+
+def analyse_foreign(asked: Sequence[QueryResult]) -> Analysed:
+    """Judge a server that is not ours: what it counts is not known here, so that the queries are all the evidence there is."""
+    if not asked:
+        return Analysed(Verdict.INSUFFICIENT_DATA, "what a server of your own counts is not known here: name analysis.queries")
+    if fault := queries.breached(asked):
+        return Analysed(Verdict.BREACHED, fault)
+    return _asked("what Prometheus was asked", asked)
+
+
+def _asked(seen: str, asked: Sequence[QueryResult]) -> Analysed:
+    if silent := queries.unanswered(asked):
+        return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {silent}")
+    return Analysed(Verdict.PASSED, seen + queries.told(asked))
 
 
 def expired(limits: Analysis, since: datetime, now: datetime) -> bool:

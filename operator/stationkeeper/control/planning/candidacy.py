@@ -9,8 +9,8 @@ from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_FETCH, CONTAINER_SERVE, EXIT_INVALID
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Rollout
-from stationkeeper.api.status import CandidateRef, ShadowStatus, Verdict
-from stationkeeper.control.planning import canary, evidence
+from stationkeeper.api.status import CandidateRef, QueryResult, ShadowStatus, Verdict
+from stationkeeper.control.planning import canary, evidence, queries
 from stationkeeper.control.planning.fleet import Fleet
 from stationkeeper.control.planning.routing import LAG, Routing
 from stationkeeper.control.planning.shadowing import Shadowing
@@ -52,6 +52,7 @@ class Progress:
     step: int | None = None  # of the canary; as many as there are steps: it gets all its pods
     since: datetime | None = None  # of the step
     analysis: str | None = None
+    asked: tuple[QueryResult, ...] = ()  # what Prometheus gave in the step that `analysis` tells of
     shadowed_since: datetime | None = None
     shadow: ShadowStatus | None = None
 
@@ -148,7 +149,14 @@ class Candidacy:
         return min(self.routing.asked.get(self.record.number, 0), weights[step])
 
     def progress(self) -> Progress:
-        """Name the state, from what is; a fault first, for a bad canary must not wait for anything."""
+        """Name the state, from what is; what the last step has shown stays known while nothing newer is."""
+        found, known = self._progress(), self.status
+        if found.step is None or found.analysis is not None or known is None:
+            return found
+        return replace(found, analysis=known.analysis, asked=tuple(known.queries or ()))
+
+    def _progress(self) -> Progress:
+        """A fault first, for a bad canary must not wait for anything."""
         step = self.status.step if self.status and (self._stepwise or self._bounded) else None
         since = self.status.step_since if self.status and step is not None else None
         fault = self._fault(step)
@@ -203,9 +211,16 @@ class Candidacy:
         return f"not ready within {self.fleet.owner.spec.serving.progress_deadline}" + (f"; {said}" if said else "")
 
     def _analysed(self) -> canary.Analysed:
+        if self._foreign:
+            return canary.analyse_foreign(self._asked_now)
         measured, nothing = self.fleet.observed.measured, canary.Measured()
         stable = measured.get(self.stable.number, nothing) if self.stable else nothing
-        return canary.analyse(self._rules.analysis, stable, measured.get(self.record.number, nothing))
+        candidate = measured.get(self.record.number, nothing)
+        return canary.analyse(self._rules.analysis, stable, candidate, self._asked_now)
+
+    @property
+    def _asked_now(self) -> list[QueryResult]:
+        return queries.results(self._rules.analysis.queries, self.fleet.observed.answers)
 
     # -- the way -----------------------------------------------------------------------------------------------------
 
@@ -299,7 +314,8 @@ class Candidacy:
         steps = self._rules.steps
         where = f"step {step + 1} of {len(steps)} ({steps[step].weight} %)" if step < len(steps) else "every step passed"
         message = f"{self._name} answers beside the stable revision, {where}: {analysis}"
-        return Progress(RolloutState.CANARY, message, step=step, since=since, analysis=analysis[:512])
+        asked = tuple(self._asked_now)
+        return Progress(RolloutState.CANARY, message, step=step, since=since, analysis=analysis[:512], asked=asked)
 
     def _asked(self, proven: Progress) -> Progress:
         """A proven candidate, unless a person holds it, and once one has approved it where the spec asks for that."""

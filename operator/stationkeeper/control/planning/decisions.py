@@ -22,8 +22,8 @@ from stationkeeper.api.meta import (
     TRAINING_CONTAINERS,
 )
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import CandidateRef, Decision, DecisionKind, Measurement, ModelStatus
-from stationkeeper.control.planning import canary, evidence, history
+from stationkeeper.api.status import CandidateRef, Decision, DecisionKind, Measurement, ModelStatus, QueryResult
+from stationkeeper.control.planning import canary, evidence, history, queries
 from stationkeeper.control.planning.episodes import Training
 from stationkeeper.control.planning.rollout import Rollout
 from stationkeeper.control.planning.shadowing import Shadowing
@@ -111,7 +111,14 @@ def _followed(observed: Observed, owner: Owner, decision: Decision) -> Decision:
         case None:
             return decision
         case "Complete":
-            done: dict[str, object] = {"recorded": True, "trouble": None, "measured": [], "reports": [], "images": []}
+            done: dict[str, object] = {
+                "recorded": True,
+                "trouble": None,
+                "measured": [],
+                "queries": [],
+                "reports": [],
+                "images": [],
+            }
             return decision.model_copy(update=done)
         case reason:
             said = evidence.failure(observed, job, (CONTAINER_RECORD,)) if job else None
@@ -204,6 +211,7 @@ class _Decider:
             steps=candidate.step if candidate else None,
             measured=measured,
             shift=self._shift(record) if measured else None,
+            queries=self._queries(kind, candidate),
             reports=list(self._reports(record))[:4],
             images=list(self._images(record))[:4],
             uri=layout.uri(self.owner.spec.storage, layout.decision(moment, identity)),
@@ -244,6 +252,14 @@ class _Decider:
         if not (m and n):
             return None
         return round(sum(abs(ours.get(name, 0) / m - theirs.get(name, 0) / n) for name in ours.keys() | theirs.keys()) / 2, 4)
+
+    def _queries(self, kind: DecisionKind, candidate: CandidateRef | None) -> list[QueryResult]:
+        """What Prometheus gave: a fault is seen at this very look; who is promoted has shown it in the last step."""
+        if candidate is None or candidate.step is None:
+            return []
+        if kind == DecisionKind.REJECTED and self.observed.answers:
+            return queries.results(self.owner.spec.serving.rollout.analysis.queries, self.observed.answers)
+        return candidate.queries or []
 
     def _reports(self, record: ModelRevisionSpec) -> Iterator[str]:
         """The comparison of a shadow with what served, and what drift checks found last."""

@@ -39,7 +39,7 @@ from stationkeeper.control.planning.episodes import Training, job_of, plan_train
 from stationkeeper.control.planning.findings import Findings, findings
 from stationkeeper.control.planning.intent import intent_digest
 from stationkeeper.control.planning.memory import remember
-from stationkeeper.control.planning.milestones import milestones, unknown_receivers
+from stationkeeper.control.planning.milestones import milestones, unknown_queries, unknown_receivers
 from stationkeeper.control.planning.notices import outbox
 from stationkeeper.control.planning.observed import policies, records, rejected
 from stationkeeper.control.planning.published import seen
@@ -311,6 +311,7 @@ class _Planner:
         told = (
             *milestones(self.status, rollout, training),
             *unknown_receivers(self.owner.spec, self.status, self._generation(), self.settings),
+            *unknown_queries(self.owner.spec, self.status, self._generation(), self.settings),
             *conditions.events(settled, self.status.conditions),
             *decided.events,
             *swept.events,

@@ -60,7 +60,12 @@ def assemble(store: Store, config: RecordConfig) -> EvidenceBundle:
         data_digest=known.data_digest if known else manifest.data.digest if manifest else None,
         data=manifest.data if manifest else None,
         evaluation=evaluation,
-        rollout=Canary(steps_passed=decision.steps, measured=decision.measured, prediction_shift=decision.shift),
+        rollout=Canary(
+            steps_passed=decision.steps,
+            measured=decision.measured,
+            prediction_shift=decision.shift,
+            queries=decision.queries,
+        ),
         reports=decision.reports,
         approver=decision.approver,
         missing=missing,
