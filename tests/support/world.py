@@ -317,9 +317,7 @@ class World:
             data_digest=digest(data),
             data_through=through,
             metrics={"roc_auc": 0.7},
-            champion_digest=champion.get("digest"),
-            champion_number=champion.get("number"),
-            **told,
+            **{"champion_digest": champion.get("digest"), "champion_number": champion.get("number"), **told},
         )
         return digest(text)
 

@@ -48,6 +48,7 @@ class Canary(Tolerant):
     steps_passed: int | None = None
     measured: list[Measurement] = []  # of the stable revision and of this one, in the last step
     prediction_shift: float | None = None  # total variation distance of their predictions
+    prediction_deviation: float | None = None  # of their difference from the one that the gates saw
     queries: list[QueryResult] = []  # what Prometheus gave, and the bounds that it was held to
 
 

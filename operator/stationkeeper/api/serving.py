@@ -84,7 +84,8 @@ class Analysis(ApiModel):
         Field(
             gt=0,
             le=1,
-            description="Largest difference between the two revisions' distributions of predictions (total variation), beyond chance.",
+            description="How far the difference between the two revisions' distributions of predictions may lie from the one that the "
+            "gates saw (total variation), beyond chance. Where they saw none, as of an imported model: how large it may be.",
         ),
     ] = 0.25
     queries: Annotated[

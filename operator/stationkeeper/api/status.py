@@ -305,6 +305,10 @@ class Decision(Sparse):
     shift: Annotated[
         float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions in that step.")
     ] = None
+    deviation: Annotated[
+        float | None,
+        Field(ge=0, le=2, description="The same of their difference and the one that the gates saw on the same rows."),
+    ] = None
     queries: Annotated[
         list[QueryResult], Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
     ] = []

@@ -216,7 +216,8 @@ class Candidacy:
         measured, nothing = self.fleet.observed.measured, canary.Measured()
         stable = measured.get(self.stable.number, nothing) if self.stable else nothing
         candidate = measured.get(self.record.number, nothing)
-        return canary.analyse(self._rules.analysis, stable, candidate, self._asked_now)
+        expected = canary.expected_shift(self.record, self.stable.digest if self.stable else None)
+        return canary.analyse(self._rules.analysis, stable, candidate, self._asked_now, expected)
 
     @property
     def _asked_now(self) -> list[QueryResult]:

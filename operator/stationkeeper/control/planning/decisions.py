@@ -200,6 +200,7 @@ class _Decider:
         identity = short(sha256(canonical_json([self.owner.uid, kind, record.digest, moment.isoformat()])))
         candidate = self._candidate(record)
         measured = self._measured(record) if candidate and candidate.step is not None else []
+        shift = self._shift(record) if measured else None
         return Decision(
             id=identity,
             at=moment,
@@ -210,7 +211,8 @@ class _Decider:
             approver=approver,
             steps=candidate.step if candidate else None,
             measured=measured,
-            shift=self._shift(record) if measured else None,
+            shift=round(shift.distance, 4) if shift else None,
+            deviation=round(shift.deviation, 4) if shift else None,
             queries=self._queries(kind, candidate),
             reports=list(self._reports(record))[:4],
             images=list(self._images(record))[:4],
@@ -243,15 +245,11 @@ class _Decider:
             for number, counted in seen
         ]
 
-    def _shift(self, record: ModelRevisionSpec) -> float | None:
-        stable = self.before.serving.number if self.before.serving else 0
-        if stable not in self.observed.measured or record.number not in self.observed.measured:
+    def _shift(self, record: ModelRevisionSpec) -> canary.Shift | None:
+        serving, counts = self.before.serving, self.observed.measured
+        if serving is None or serving.number not in counts or record.number not in counts:
             return None
-        ours, theirs = self.observed.measured[record.number].predictions, self.observed.measured[stable].predictions
-        m, n = sum(ours.values()), sum(theirs.values())
-        if not (m and n):
-            return None
-        return round(sum(abs(ours.get(name, 0) / m - theirs.get(name, 0) / n) for name in ours.keys() | theirs.keys()) / 2, 4)
+        return canary.shift(counts[serving.number], counts[record.number], canary.expected_shift(record, serving.digest))
 
     def _queries(self, kind: DecisionKind, candidate: CandidateRef | None) -> list[QueryResult]:
         """What Prometheus gave: a fault is seen at this very look; who is promoted has shown it in the last step."""

@@ -370,7 +370,8 @@ class _Planner:
         champion = None
         if summary.champion_digest and summary.champion_number:
             metrics = summary.champion_metrics
-            champion = Champion(number=summary.champion_number, digest=summary.champion_digest, metrics=metrics)
+            shift = summary.champion_shift or None
+            champion = Champion(number=summary.champion_number, digest=summary.champion_digest, metrics=metrics, shift=shift)
         return ModelRevisionSpec(
             model_name=self.owner.name,
             number=summary.revision or episode.revision,

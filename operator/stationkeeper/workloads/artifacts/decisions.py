@@ -64,6 +64,7 @@ def assemble(store: Store, config: RecordConfig) -> EvidenceBundle:
             steps_passed=decision.steps,
             measured=decision.measured,
             prediction_shift=decision.shift,
+            prediction_deviation=decision.deviation,
             queries=decision.queries,
         ),
         reports=decision.reports,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stationkeeper.api.jobs import AttemptConfig, TrainConfig
 from stationkeeper.api.manifest import Candidate, EvaluationRecord, GateResult, Manifest, Score, Task
+from stationkeeper.api.meta import COUNTED_CLASSES, OTHER_CLASSES
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.artifacts.errors import NotFound
@@ -43,6 +44,7 @@ class Verdict:
     gates: list[GateResult]
     metrics: dict[str, Score]
     champion_metrics: dict[str, Score]
+    prediction_shift: dict[str, float] = field(default_factory=dict)  # by class, challenger - champion on the same rows
     candidates: Sequence[Candidate] = ()  # among which the challenger was chosen
 
     def record(self, config: AttemptConfig, prepared: Prepared) -> EvaluationRecord:
@@ -56,6 +58,7 @@ class Verdict:
             champion=config.champion.digest if config.champion else None,
             champion_number=config.champion.number if config.champion else None,
             champion_metrics=self.champion_metrics,
+            prediction_shift=self.prediction_shift,
             refit="None",
             accepted_without_gain=self.decision.without_gain,
             candidates=list(self.candidates),
@@ -108,7 +111,11 @@ def evaluate(config: AttemptConfig, store: Store, prepared: Prepared, holdout: p
         *_anchored(config, store, prepared, holdout, known, answers),
     ]
     names = list(dict.fromkeys(gate.metric for gate in gates))
-    return _verdict(config, results, names, whole, paired, incomparable)
+    verdict = _verdict(config, results, names, whole, paired, incomparable)
+    if champion is None or paired is None or not paired.enough():
+        return verdict
+    # Of what was judged: a refit has learned these rows, and its answers to them are no guide to its answers to others.
+    return replace(verdict, prediction_shift=prediction_shift(meaning.classes, at(answers, fresh), at(champion.answers, fresh)))
 
 
 def _anchored(
@@ -202,6 +209,19 @@ def _ask(store: Store, digest: str, holdout: pl.DataFrame, meaning: Schema) -> t
         return None, str(error)
     except ColumnError as error:
         return None, f"revision {manifest.number} cannot answer today's rows: {error}"
+
+
+def prediction_shift(classes: Sequence[str], ours: Predictions, theirs: Predictions) -> dict[str, float]:
+    """By class as serving pods count them: the share of the rows that we give it, less the share that they give it.
+
+    Half of the absolute values' sum is the total variation distance. Empty for a regression, and for classes that did not move.
+    """
+    if ours.labels is None or theirs.labels is None:
+        return {}
+    counted = classes[:COUNTED_CLASSES]
+    moved = {name: float(np.mean(ours.labels == name) - np.mean(theirs.labels == name)) for name in counted}
+    moved[OTHER_CLASSES] = moved.get(OTHER_CLASSES, 0.0) - sum(moved.values())  # shares add up to one on both sides
+    return {name: round(value, 6) for name, value in moved.items() if abs(value) > 1e-9}
 
 
 def _microseconds(rows: pl.DataFrame, meaning: Schema) -> NDArray[np.int64] | None:
