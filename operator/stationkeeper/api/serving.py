@@ -135,6 +135,13 @@ class Shadow(ApiModel):
         Duration | None,
         Field(description="Within this long 95 % of the requests must be answered. Without it no time is too long."),
     ] = None
+    then: Annotated[
+        Literal["Promotion", "Canary"],
+        Field(
+            description="What follows when it has passed. Promotion: all requests at once. Canary: the steps and the analysis of a canary, "
+            "then all."
+        ),
+    ] = "Promotion"
 
 
 class Rollout(ApiModel):
@@ -144,8 +151,8 @@ class Rollout(ApiModel):
         Literal["Canary", "BlueGreen", "Shadow", "Recreate"],
         Field(
             description="Canary: step by step, by shares of pods or by the weights of spec.serving.route. BlueGreen: all at once, when "
-            "the new revision is ready on all its pods. Shadow: all at once, when it has answered what the stable revision was asked, "
-            "and nearly the same. Recreate: the old pods end before the new ones start, for clusters without room for both; requests "
+            "the new revision is ready on all its pods. Shadow: all at once (or, with shadow.then, step by step), when it has answered what "
+            "the stable revision was asked, and nearly the same. Recreate: the old pods end before the new ones start, for clusters without room for both; requests "
             "fail meanwhile."
         ),
     ] = "BlueGreen"

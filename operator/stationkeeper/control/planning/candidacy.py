@@ -90,7 +90,8 @@ class Candidacy:
 
     @property
     def _stepwise(self) -> bool:
-        return self._rules.strategy == "Canary" and self.stable is not None and not self.at_once
+        steps = self._rules.strategy == "Canary" or (self._rules.strategy == "Shadow" and self._rules.shadow.then == "Canary")
+        return steps and self.stable is not None and not self.at_once
 
     @property
     def _shadowed(self) -> bool:
@@ -164,8 +165,12 @@ class Candidacy:
             return Progress(RolloutState.FAILED, fault)
         if coming := self._coming_up(step):
             return replace(coming, step=step, since=since, **self._shadow_so_far())
-        if self._shadowed:
+        if self._shadowed and not (self._stepwise and self._agreed):
             return self._shadow()
+        return replace(self._stepping(step, since), **self._shadow_so_far())
+
+    def _stepping(self, step: int | None, since: datetime | None) -> Progress:
+        """One look at a candidate whose pods are ready, on its way through the steps where there are any."""
         if not self._stepwise:
             proof = "is ready" if self._foreign else "reproduced its golden rows and is ready"
             return self._asked(Progress(RolloutState.PROVEN, f"{self._name} {proof}", step=step, since=since))
@@ -188,7 +193,7 @@ class Candidacy:
         if crashed:
             said = evidence.serving_failure(crashed)
             return f"{self._name} crashes while it answers" + (f": {said.message}" if said else "")
-        if self.shadowing:
+        if self.shadowing and not (self._stepwise and self._agreed):
             shown = self.shadowing.found()
             return f"{self._name} failed as a shadow: {shown.message}" if shown.verdict == Verdict.BREACHED else None
         found = self._analysed()
@@ -275,6 +280,11 @@ class Candidacy:
         why = "the Gateway has not taken its weight over yet" if word.accepted else word.message
         state = RolloutState.UNROUTED if word.accepted is False else RolloutState.CANARY
         return replace(here, state=state, message=f"{here.message}; {why}")
+
+    @property
+    def _agreed(self) -> bool:
+        """Whether it has passed as a shadow of the revision that serves."""
+        return self.shadowing is not None and self.shadowing.found().verdict == Verdict.PASSED
 
     def _shadow_so_far(self) -> "_SoFar":
         shadowing = self.shadowing

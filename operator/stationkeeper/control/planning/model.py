@@ -370,7 +370,7 @@ class _Planner:
         champion = None
         if summary.champion_digest and summary.champion_number:
             metrics = summary.champion_metrics
-            shift = summary.champion_shift or None
+            shift = summary.champion_shift
             champion = Champion(number=summary.champion_number, digest=summary.champion_digest, metrics=metrics, shift=shift)
         return ModelRevisionSpec(
             model_name=self.owner.name,

@@ -49,7 +49,7 @@ def published(config: AttemptConfig, store: Store, manifest: Manifest, digest: s
             "data_through": manifest.data.through,
             "metrics": scores,
             "champion_metrics": champion,
-            "champion_shift": _most(judged.prediction_shift),
+            "champion_shift": _most(judged.prediction_shift) or None,
             "window": manifest.data.window,
             "resolves": resolved,
         }
@@ -57,7 +57,7 @@ def published(config: AttemptConfig, store: Store, manifest: Manifest, digest: s
     try:
         summary.encode()
     except ValueError:  # the manifest has it too; without it a canary is judged by the plain shift
-        return summary.model_copy(update={"champion_shift": {}})
+        return summary.model_copy(update={"champion_shift": None})
     return summary
 
 
