@@ -163,7 +163,8 @@ class Rollout(ApiModel):
     analysis: Annotated[
         Analysis,
         Field(
-            description="What each step of a canary must show; of a shadow maxErrorRate, deadline and withoutEvidence hold, too."
+            description="What each step of a canary must show; of a shadow maxErrorRate, deadline and withoutEvidence hold, too, and "
+            "maxPredictionShift where the gates saw how its predictions are to differ."
         ),
     ] = Analysis()
     shadow: Annotated[Shadow, Field(description="What a shadow must show.")] = Shadow()

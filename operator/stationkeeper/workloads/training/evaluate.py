@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from stationkeeper.api.jobs import AttemptConfig, TrainConfig
 from stationkeeper.api.manifest import Candidate, EvaluationRecord, GateResult, Manifest, Score, Task
-from stationkeeper.api.meta import COUNTED_CLASSES, OTHER_CLASSES
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.artifacts.errors import NotFound
 from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
+from stationkeeper.workloads.artifacts.outputs import moved
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import bootstrap, estimators
@@ -112,10 +112,11 @@ def evaluate(config: AttemptConfig, store: Store, prepared: Prepared, holdout: p
     ]
     names = list(dict.fromkeys(gate.metric for gate in gates))
     verdict = _verdict(config, results, names, whole, paired, incomparable)
-    if champion is None or paired is None or not paired.enough():
+    ours, theirs = answers.labels, champion.answers.labels if champion else None
+    if paired is None or not paired.enough() or ours is None or theirs is None:
         return verdict
     # Of what was judged: a refit has learned these rows, and its answers to them are no guide to its answers to others.
-    return replace(verdict, prediction_shift=prediction_shift(meaning.classes, at(answers, fresh), at(champion.answers, fresh)))
+    return replace(verdict, prediction_shift=moved(meaning.classes, ours[fresh], theirs[fresh]))
 
 
 def _anchored(
@@ -209,19 +210,6 @@ def _ask(store: Store, digest: str, holdout: pl.DataFrame, meaning: Schema) -> t
         return None, str(error)
     except ColumnError as error:
         return None, f"revision {manifest.number} cannot answer today's rows: {error}"
-
-
-def prediction_shift(classes: Sequence[str], ours: Predictions, theirs: Predictions) -> dict[str, float]:
-    """By class as serving pods count them: the share of the rows that we give it, less the share that they give it.
-
-    Half of the absolute values' sum is the total variation distance. Empty for a regression, and for classes that did not move.
-    """
-    if ours.labels is None or theirs.labels is None:
-        return {}
-    counted = classes[:COUNTED_CLASSES]
-    moved = {name: float(np.mean(ours.labels == name) - np.mean(theirs.labels == name)) for name in counted}
-    moved[OTHER_CLASSES] = moved.get(OTHER_CLASSES, 0.0) - sum(moved.values())  # shares add up to one on both sides
-    return {name: round(value, 6) for name, value in moved.items() if abs(value) > 1e-9}
 
 
 def _microseconds(rows: pl.DataFrame, meaning: Schema) -> NDArray[np.int64] | None:
