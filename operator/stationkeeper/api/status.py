@@ -64,6 +64,33 @@ class QueryResult(Sparse):
     problem: Annotated[str, Field(max_length=256, description="Why it gave no number.")] = ""
 
 
+class Measurement(Sparse):
+    """What the pods of one revision counted in the last step of a canary."""
+
+    number: Annotated[int, Field(ge=1, description="Number of the revision.")]
+    requests: Annotated[int, Field(ge=0, description="Requests that it answered.")]
+    errors: Annotated[int, Field(ge=0, description="Those of them that it answered with a server error.")]
+    p95_seconds: Annotated[float | None, Field(ge=0, description="95 % of the answers took no longer.")] = None
+
+
+class StepEvidence(Sparse):
+    """What a step of a canary has shown."""
+
+    measured: Annotated[
+        list[Measurement], Field(max_length=2, description="What the pods counted: of the stable revision and of this one.")
+    ] = []
+    shift: Annotated[float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions.")] = (
+        None
+    )
+    deviation: Annotated[
+        float | None,
+        Field(ge=0, le=2, description="The same of their difference and the one that the gates saw on the same rows."),
+    ] = None
+    queries: Annotated[
+        list[QueryResult], Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
+    ] = []
+
+
 class CandidateRef(RevisionRef):
     """The revision that comes up, and how far it is."""
 
@@ -78,9 +105,9 @@ class CandidateRef(RevisionRef):
         ),
     ] = None
     analysis: Annotated[str | None, Field(max_length=512, description="What the step has shown so far.")] = None
-    queries: Annotated[
-        list[QueryResult] | None, Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
-    ] = None
+    shown: Annotated[StepEvidence | None, Field(description="The same in numbers; after the last step, what that has shown.")] = (
+        None
+    )
     shadowed_since: Annotated[
         Time | None, Field(description="Since when it is asked what the stable revision is asked, off the request path.")
     ] = None
@@ -277,15 +304,6 @@ class DecisionKind(StrEnum):
     REJECTED = "Rejected"  # it was to serve, and failed before it took all requests
     ROLLED_BACK = "RolledBack"  # it served, and must not any more
     TRAINING_REFUSED = "TrainingRefused"  # the gates refused a challenger
-
-
-class Measurement(Sparse):
-    """What the pods of one revision counted in the last step of a canary."""
-
-    number: Annotated[int, Field(ge=1, description="Number of the revision.")]
-    requests: Annotated[int, Field(ge=0, description="Requests that it answered.")]
-    errors: Annotated[int, Field(ge=0, description="Those of them that it answered with a server error.")]
-    p95_seconds: Annotated[float | None, Field(ge=0, description="95 % of the answers took no longer.")] = None
 
 
 class Decision(Sparse):

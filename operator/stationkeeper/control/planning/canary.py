@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Analysis
-from stationkeeper.api.status import QueryResult, Verdict
+from stationkeeper.api.status import Measurement, QueryResult, RevisionRef, StepEvidence, Verdict
 from stationkeeper.control.planning import queries
 
 _FAST_ENOUGH = 0.010  # seconds: below this a ratio of latencies tells more of the machine than of the model
@@ -168,6 +168,33 @@ def shift(stable: Measured, candidate: Measured, expected: Mapping[str, float]) 
         deviation += abs(b / m - a / n - expected.get(name, 0.0)) / 2
         chance += math.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n)) / 2
     return Shift(distance, deviation, chance)
+
+
+def shown(
+    counts: Mapping[int, Measured],
+    stable: ModelRevisionSpec | RevisionRef | None,
+    record: ModelRevisionSpec,
+    asked: Sequence[QueryResult],
+) -> StepEvidence:
+    """The numbers that a step is judged by: of the stable revision, then of the candidate."""
+    ours, theirs = counts.get(record.number), counts.get(stable.number) if stable else None
+    moved = shift(theirs, ours, expected_shift(record, stable.digest if stable else None)) if ours and theirs else None
+    measured = [
+        Measurement(
+            number=revision.number,
+            requests=found.requests,
+            errors=found.errors,
+            p95_seconds=percentile(found.latency, 0.95) if found.requests else None,
+        )
+        for revision, found in ((stable, theirs), (record, ours))
+        if revision and found
+    ]
+    return StepEvidence(
+        measured=measured,
+        shift=round(moved.distance, 4) if moved else None,
+        deviation=round(moved.deviation, 4) if moved else None,
+        queries=list(asked),
+    )
 
 
 def expected_shift(record: ModelRevisionSpec, stable: str | None) -> Mapping[str, float]:

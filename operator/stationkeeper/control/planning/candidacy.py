@@ -9,7 +9,7 @@ from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_FETCH, CONTAINER_SERVE, EXIT_INVALID
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Rollout
-from stationkeeper.api.status import CandidateRef, QueryResult, ShadowStatus, Verdict
+from stationkeeper.api.status import CandidateRef, QueryResult, ShadowStatus, StepEvidence, Verdict
 from stationkeeper.control.planning import canary, evidence, queries
 from stationkeeper.control.planning.fleet import Fleet
 from stationkeeper.control.planning.routing import LAG, Routing
@@ -52,7 +52,7 @@ class Progress:
     step: int | None = None  # of the canary; as many as there are steps: it gets all its pods
     since: datetime | None = None  # of the step
     analysis: str | None = None
-    asked: tuple[QueryResult, ...] = ()  # what Prometheus gave in the step that `analysis` tells of
+    shown: StepEvidence | None = None  # the numbers of the step that `analysis` tells of
     shadowed_since: datetime | None = None
     shadow: ShadowStatus | None = None
 
@@ -152,9 +152,9 @@ class Candidacy:
     def progress(self) -> Progress:
         """Name the state, from what is; what the last step has shown stays known while nothing newer is."""
         found, known = self._progress(), self.status
-        if found.step is None or found.analysis is not None or known is None:
+        if found.step is None or known is None:
             return found
-        return replace(found, analysis=known.analysis, asked=tuple(known.queries or ()))
+        return replace(found, analysis=found.analysis or known.analysis, shown=found.shown or known.shown)
 
     def _progress(self) -> Progress:
         """A fault first, for a bad canary must not wait for anything."""
@@ -325,8 +325,8 @@ class Candidacy:
         steps = self._rules.steps
         where = f"step {step + 1} of {len(steps)} ({steps[step].weight} %)" if step < len(steps) else "every step passed"
         message = f"{self._name} answers beside the stable revision, {where}: {analysis}"
-        asked = tuple(self._asked_now)
-        return Progress(RolloutState.CANARY, message, step=step, since=since, analysis=analysis[:512], asked=asked)
+        shown = canary.shown(self.fleet.observed.measured, self.stable, self.record, self._asked_now)
+        return Progress(RolloutState.CANARY, message, step=step, since=since, analysis=analysis[:512], shown=shown)
 
     def _asked(self, proven: Progress) -> Progress:
         """A proven candidate, unless a person holds it, and once one has approved it where the spec asks for that."""

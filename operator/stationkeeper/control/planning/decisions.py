@@ -22,7 +22,7 @@ from stationkeeper.api.meta import (
     TRAINING_CONTAINERS,
 )
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import CandidateRef, Decision, DecisionKind, Measurement, ModelStatus, QueryResult
+from stationkeeper.api.status import CandidateRef, Decision, DecisionKind, ModelStatus, StepEvidence
 from stationkeeper.control.planning import canary, evidence, history, queries
 from stationkeeper.control.planning.episodes import Training
 from stationkeeper.control.planning.rollout import Rollout
@@ -199,8 +199,7 @@ class _Decider:
         moment = (at or self.now).replace(microsecond=0)
         identity = short(sha256(canonical_json([self.owner.uid, kind, record.digest, moment.isoformat()])))
         candidate = self._candidate(record)
-        measured = self._measured(record) if candidate and candidate.step is not None else []
-        shift = self._shift(record) if measured else None
+        shown = self._shown(kind, record, candidate)
         return Decision(
             id=identity,
             at=moment,
@@ -210,10 +209,10 @@ class _Decider:
             message=message[:_MESSAGE],
             approver=approver,
             steps=candidate.step if candidate else None,
-            measured=measured,
-            shift=round(shift.distance, 4) if shift else None,
-            deviation=round(shift.deviation, 4) if shift else None,
-            queries=self._queries(kind, candidate),
+            measured=shown.measured,
+            shift=shown.shift,
+            deviation=shown.deviation,
+            queries=shown.queries,
             reports=list(self._reports(record))[:4],
             images=list(self._images(record))[:4],
             uri=layout.uri(self.owner.spec.storage, layout.decision(moment, identity)),
@@ -231,33 +230,15 @@ class _Decider:
         name, _, of = annotations.get(ANNOTATION_BY, "").rpartition(" ")
         return name[:256] if name and of == record.digest else f"somebody who may annotate the Model ({annotation})"
 
-    def _measured(self, record: ModelRevisionSpec) -> list[Measurement]:
-        stable = self.before.serving.number if self.before.serving else None
-        counts = self.observed.measured
-        seen = [(number, counts[number]) for number in (stable, record.number) if number is not None and number in counts]
-        return [
-            Measurement(
-                number=number,
-                requests=counted.requests,
-                errors=counted.errors,
-                p95_seconds=canary.percentile(counted.latency, 0.95) if counted.requests else None,
-            )
-            for number, counted in seen
-        ]
-
-    def _shift(self, record: ModelRevisionSpec) -> canary.Shift | None:
-        serving, counts = self.before.serving, self.observed.measured
-        if serving is None or serving.number not in counts or record.number not in counts:
-            return None
-        return canary.shift(counts[serving.number], counts[record.number], canary.expected_shift(record, serving.digest))
-
-    def _queries(self, kind: DecisionKind, candidate: CandidateRef | None) -> list[QueryResult]:
-        """What Prometheus gave: a fault is seen at this very look; who is promoted has shown it in the last step."""
+    def _shown(self, kind: DecisionKind, record: ModelRevisionSpec, candidate: CandidateRef | None) -> StepEvidence:
+        """What the canary showed: a fault is seen at this very look; who is promoted has shown it in the last step."""
         if candidate is None or candidate.step is None:
-            return []
-        if kind == DecisionKind.REJECTED and self.observed.answers:
-            return queries.results(self.owner.spec.serving.rollout.analysis.queries, self.observed.answers)
-        return candidate.queries or []
+            return StepEvidence()
+        seen = self.observed.measured or self.observed.answers
+        if candidate.shown and not (kind == DecisionKind.REJECTED and seen):
+            return candidate.shown
+        asked = queries.results(self.owner.spec.serving.rollout.analysis.queries, self.observed.answers)
+        return canary.shown(self.observed.measured, self.before.serving, record, asked)
 
     def _reports(self, record: ModelRevisionSpec) -> Iterator[str]:
         """The comparison of a shadow with what served, and what drift checks found last."""

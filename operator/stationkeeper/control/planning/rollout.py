@@ -283,7 +283,7 @@ class _Planner:
             step_since=progress.since,
             weight=weight,
             analysis=progress.analysis,
-            queries=list(progress.asked) or None,
+            shown=progress.shown,
             shadowed_since=progress.shadowed_since,
             shadow_of=candidacy.stable.digest if candidacy.stable and progress.shadowed_since else None,
             shadow=progress.shadow,

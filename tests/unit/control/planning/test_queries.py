@@ -196,3 +196,5 @@ def test_what_is_promoted_after_an_approval_still_carries_its_numbers():
     decision = newest(world).decision
     assert (decision.kind, [q.value for q in decision.queries]) == ("Promoted", [0.02, 2])
     assert decision.message.startswith("300 requests, 0 errors")
+    assert [(m.number, m.requests) for m in decision.measured] == [(1, 4000), (2, 300)], "the pods count the next step anew"
+    assert (decision.shift, decision.deviation) == (0.0, 0.0)
