@@ -13,6 +13,7 @@ import yaml
 from hack.cluster.control_plane import ControlPlane
 from hack.cluster.paths import REPOSITORY
 from hack.cluster.tools import tool
+from stationkeeper.control.controllers.prometheus import read_prometheus
 from stationkeeper.control.controllers.settings import parse
 from stationkeeper.control.controllers.workloads import read_templates
 from stationkeeper.control.kube.kinds import OPTIONAL, WATCHED
@@ -127,6 +128,14 @@ VARIANTS: dict[str, Object] = {
     "nothing for the cluster": {"aggregateRoles": False, "admissionPolicy": False},
     "workloads": {"workloadTemplates": list(documented().values()), "podAnnotations": {"example.com/scrape": "true"}},
     "monitored": {"serviceMonitor": True},
+    "queries": {
+        "prometheus": {
+            "url": "http://prometheus-server.monitoring:80",
+            "queries": {
+                "late": {"query": 'label_replace(rate(x{pod=~"${model}-r${candidate}-.+"}[${seconds}s]), "a", "$1", "b", "(.+)")'}
+            },
+        }
+    },
 }
 
 
@@ -147,11 +156,14 @@ def test_the_api_server_takes_every_object_of_a_variant(cluster, helm, variant):
             taken(cluster.run("apply", "--dry-run=server", "--validate=strict", "-f", "-", body=obj))
 
 
+FILES = ("--receivers=", "--workload-templates=", "--prometheus=")  # flags that name a file in the pod
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_operator_understands_the_flags_of_a_variant(helm, variant, monkeypatch):
     values = VARIANTS[variant]
     (container,) = one(helm.template(values), "Deployment")["spec"]["template"]["spec"]["containers"]
-    settings = parse([flag for flag in container["args"] if not flag.startswith(("--receivers=", "--workload-templates="))])
+    settings = parse([flag for flag in container["args"] if not flag.startswith(FILES)])
     assert settings.namespaces == tuple(values.get("watchNamespaces", ()))
     assert settings.leader_election is values.get("leaderElection", True)
     assert settings.workers == values.get("workers", 16)
@@ -206,6 +218,20 @@ def test_templates_of_workloads_reach_the_operator_with_the_rights_to_create_the
     assert all(rule["verbs"] == ["get", "create", "patch"] for rule in more)
 
 
+def test_queries_of_prometheus_reach_the_operator_letter_by_letter(helm, tmp_path):
+    objects = helm.template(VARIANTS["queries"])
+    template = one(objects, "Deployment")["spec"]["template"]
+    (mount,) = [mount for mount in template["spec"]["containers"][0]["volumeMounts"] if mount["name"] == "prometheus"]
+    assert f"--prometheus={mount['mountPath']}/prometheus.yaml" in template["spec"]["containers"][0]["args"]
+    assert "checksum/prometheus" in template["metadata"]["annotations"]
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(one(objects, "ConfigMap", "stationkeeper-prometheus")["data"]["prometheus.yaml"])
+    assert read_prometheus(str(file)).wire() == {
+        "url": "http://prometheus-server.monitoring:80",
+        "queries": {"late": {"query": VARIANTS["queries"]["prometheus"]["queries"]["late"]["query"], "description": ""}},
+    }
+
+
 def test_what_monitors_the_operator_finds_it(helm):
     objects = helm.template(VARIANTS["monitored"])
     service, monitor = one(objects, "Service", "stationkeeper-metrics"), one(objects, "ServiceMonitor")
@@ -232,6 +258,9 @@ BAD_VALUES: list[tuple[Object, str]] = [
     ({"image": {"operator": {"repository": ""}}}, "repository"),
     ({"image": {"operator": {"pullPolicy": "Sometimes"}}}, "pullPolicy"),
     ({"apiServer": {"qps": 0}}, "qps"),
+    ({"prometheus": {"url": "prometheus:9090"}}, "url"),
+    ({"prometheus": {"query": "up"}}, "query"),
+    ({"prometheus": {"queries": {"late": {"description": "no query"}}}}, "query"),
 ]
 
 

@@ -22,6 +22,7 @@ from stationkeeper.api.summary import (
 )
 from stationkeeper.control.planning import Observed, Plan, Settings, plan_model, workload_of
 from stationkeeper.control.planning.canary import Measured
+from stationkeeper.control.planning.queries import Answer
 
 Object = dict[str, Any]
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -88,6 +89,7 @@ class World:
         self.transcript: list[str] = []
         self._uids = itertools.count(1)
         self.measured: dict[int, Measured] = {}
+        self.answers: dict[str, Answer] = {}  # of Prometheus
         self.settings = SETTINGS
         self.routable = True
         self.refusal = ""  # why the Gateway does not take routes over
@@ -112,6 +114,7 @@ class World:
             routes=self.kind("HTTPRoute") if self.routable else (),
             routable=self.routable,
             measured=self.measured,
+            answers=self.answers,
         )
 
     def workload(self) -> Object | None:
@@ -206,6 +209,10 @@ class World:
         latency = ((seconds, requests), (float("inf"), requests))
         ones = round(late * requests)
         self.measured[number] = Measured(requests, errors, latency, {"0": requests - ones, "1": ones})
+
+    def asked(self, name: str, value: float | None, problem: str = "") -> None:
+        """From now on Prometheus gives this number to a query, or none."""
+        self.answers[name] = Answer(value, problem)
 
     def edit(self, line: str) -> None:
         """A person changed the spec."""
@@ -313,9 +320,7 @@ class World:
             data_digest=digest(data),
             data_through=through,
             metrics={"roc_auc": 0.7},
-            champion_digest=champion.get("digest"),
-            champion_number=champion.get("number"),
-            **told,
+            **{"champion_digest": champion.get("digest"), "champion_number": champion.get("number"), **told},
         )
         return digest(text)
 

@@ -6,7 +6,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic.alias_generators import to_camel
 
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
@@ -33,6 +41,27 @@ class Tolerant(ApiModel):
     """A type that another version of us may have written: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+def _undefaulted(schema: dict[str, Any]) -> None:
+    """Take the defaults out of a schema: the API server would write down again what was left out."""
+    for field in schema.get("properties", {}).values():
+        field.pop("default", None)
+
+
+class Sparse(Tolerant):
+    """A type that says only what is: a field that is as its default says is left out, and read as that default again."""
+
+    model_config = ConfigDict(json_schema_extra=_undefaulted)
+
+    @model_serializer(mode="wrap")
+    def _said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        silent = {
+            name for name, field in fields.items() if self.__dict__.get(name) == field.get_default() and not field.is_required()
+        }
+        names = silent | {fields[name].alias for name in silent}
+        return {name: value for name, value in dump(self).items() if name not in names}
 
 
 def parse_duration(text: str) -> timedelta:

@@ -20,7 +20,7 @@ from stationkeeper.api.status import ModelStatus
 JsonObject = dict[str, Any]
 
 # Lists that are maps in truth: server-side apply then merges, and the API server refuses doubles.
-_MAP_KEYS = {"conditions": "type", "checks": "policyUID", "columns": "name", "quarantine": "digest"}
+_MAP_KEYS = {"conditions": "type", "checks": "policyUID", "columns": "name", "quarantine": "digest", "queries": "name"}
 _SET_FIELDS = {"features", "causes"}
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from stationkeeper.api.base import Digest, Time, Tolerant, canonical_json
 from stationkeeper.api.jobs import ModelIdentity
 from stationkeeper.api.manifest import DataRecord, EvaluationRecord
-from stationkeeper.api.status import Cause, DecisionKind, Measurement
+from stationkeeper.api.status import Cause, DecisionKind, Measurement, QueryResult
 
 
 class Trigger(Tolerant):
@@ -48,6 +48,8 @@ class Canary(Tolerant):
     steps_passed: int | None = None
     measured: list[Measurement] = []  # of the stable revision and of this one, in the last step
     prediction_shift: float | None = None  # total variation distance of their predictions
+    prediction_deviation: float | None = None  # of their difference from the one that the gates saw
+    queries: list[QueryResult] = []  # what Prometheus gave, and the bounds that it was held to
 
 
 class EvidenceBundle(Tolerant):

@@ -197,3 +197,4 @@ class ShadowConfig(JobConfig):
     attempt: Annotated[int, Field(ge=1)]
     shadow: Shadow
     analysis: Analysis
+    expected_shift: dict[str, float] = {}  # by class: what the gates saw the candidate's share be, less the stable revision's

@@ -148,6 +148,8 @@ class EvaluationRecord(Tolerant):
     champion: str | None = None  # digest of the revision that it was compared with
     champion_number: int | None = None
     champion_metrics: dict[str, Score] = {}
+    # Of each class: the share of the rows that compared the two which the challenger gave it, less the champion's share.
+    prediction_shift: dict[str, float] = {}
     refit: Literal["WholeWindow", "None"]
     # Largest and mean absolute difference of predictions on the holdout between the model judged and the model shipped.
     refit_shift_max: float | None = None

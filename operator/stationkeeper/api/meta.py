@@ -89,6 +89,10 @@ TERMINATION_LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
 # A request that repeats one of the stable revision's, for a comparison: it is answered and not captured. Its value is the Model's UID.
 HEADER_REPLAY: Final = "x-stationkeeper-replay"
 
+# Serving pods count what they answer by class: so many classes one by one, the rest together.
+COUNTED_CLASSES: Final = 32
+OTHER_CLASSES: Final = "other"
+
 PORT_HTTP: Final = 8080  # Open Inference Protocol and metrics of serving pods
 PORT_SERVICE: Final = 80
 

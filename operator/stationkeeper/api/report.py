@@ -200,5 +200,7 @@ class ShadowReport(Tolerant):
     refusals: Annotated[list[str], Field(max_length=5)] = []  # what the candidate said to some of them
     disagreement: float | None = None  # share of the rows with another class
     mean_difference: float | None = None  # of probabilities, or of predictions in standard deviations of the stable revision's
+    shift: dict[str, float] = {}  # by class: its share of the candidate's answers, less that of the stable revision's
+    deviation: float | None = None  # of that from what the gates saw (total variation); none where they saw none
     latency: float | None = None  # seconds, the 95th percentile
     differing: Annotated[list[Differing], Field(max_length=20)] = []  # the furthest apart first

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from stationkeeper.api.base import ApiModel, Digest, Time, Tolerant, rules
 from stationkeeper.api.status import Cause
 
+ClassName = Annotated[str, Field(max_length=128)]
 MetricName = Annotated[str, Field(max_length=64)]
 
 
@@ -26,6 +27,14 @@ class Champion(ApiModel):
     metrics: Annotated[
         dict[MetricName, float], Field(max_length=32, description="The champion's scores on the challenger's holdout.")
     ] = {}
+    shift: Annotated[
+        dict[ClassName, float] | None,
+        Field(
+            max_length=16,
+            description="What the gates saw its answers differ by: the share of rows that it gave a class, less the champion's share of "
+            "the same rows, for the classes that moved most. A canary is measured from there.",
+        ),
+    ] = None
 
 
 class ModelRevisionSpec(ApiModel):

@@ -41,8 +41,25 @@ class RolloutStep(ApiModel):
     hold: Annotated[Duration, Field(description="How long at least, before the next step.")] = "2m"
 
 
+class AnalysisQuery(ApiModel):
+    """A number that Prometheus must give at each step. The operator's configuration has the query; a Model knows its name alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.min) || has(self.max)", "an analysis query needs min or max (or both)"),
+            ("!has(self.min) || !has(self.max) || self.min <= self.max", "min must not be above max"),
+        )
+    )
+
+    name: Annotated[
+        str, Field(pattern=_LABEL, min_length=1, max_length=63, description="Name of a query in the operator's configuration.")
+    ]
+    min: Annotated[float | None, Field(description="The new revision is given up when the number is lower.")] = None
+    max: Annotated[float | None, Field(description="The new revision is given up when the number is higher.")] = None
+
+
 class Analysis(ApiModel):
-    """What the new revision must show at each step, by the metrics of the serving pods themselves."""
+    """What the new revision must show at each step: by the metrics of the serving pods themselves, and by queries of Prometheus."""
 
     min_requests: Annotated[
         int,
@@ -67,14 +84,26 @@ class Analysis(ApiModel):
         Field(
             gt=0,
             le=1,
-            description="Largest difference between the two revisions' distributions of predictions (total variation), beyond chance.",
+            description="How far the difference between the two revisions' distributions of predictions may lie from the one that the "
+            "gates saw (total variation), beyond chance. Where they saw none, as of an imported model: how large it may be.",
         ),
     ] = 0.25
+    queries: Annotated[
+        list[AnalysisQuery],
+        Field(
+            max_length=8,
+            description="Queries of the operator's configuration whose answers must lie within bounds once `minRequests` have come. Without "
+            "an answer the step holds.",
+        ),
+    ] = []
     deadline: Annotated[
-        Duration, Field(description="How long a step may wait for `minRequests`, or a shadow for rows to compare.")
+        Duration,
+        Field(
+            description="How long a step may wait for `minRequests` and for answers to `queries`, or a shadow for rows to compare."
+        ),
     ] = "30m"
     without_evidence: Annotated[
-        Literal["Rollback", "Wait"], Field(description="What is done when the deadline passes without enough requests.")
+        Literal["Rollback", "Wait"], Field(description="What is done when the deadline passes without enough evidence.")
     ] = "Rollback"
 
 
@@ -106,6 +135,13 @@ class Shadow(ApiModel):
         Duration | None,
         Field(description="Within this long 95 % of the requests must be answered. Without it no time is too long."),
     ] = None
+    then: Annotated[
+        Literal["Promotion", "Canary"],
+        Field(
+            description="What follows when it has passed. Promotion: all requests at once. Canary: the steps and the analysis of a canary, "
+            "then all."
+        ),
+    ] = "Promotion"
 
 
 class Rollout(ApiModel):
@@ -115,8 +151,8 @@ class Rollout(ApiModel):
         Literal["Canary", "BlueGreen", "Shadow", "Recreate"],
         Field(
             description="Canary: step by step, by shares of pods or by the weights of spec.serving.route. BlueGreen: all at once, when "
-            "the new revision is ready on all its pods. Shadow: all at once, when it has answered what the stable revision was asked, "
-            "and nearly the same. Recreate: the old pods end before the new ones start, for clusters without room for both; requests "
+            "the new revision is ready on all its pods. Shadow: all at once (or, with shadow.then, step by step), when it has answered what "
+            "the stable revision was asked, and nearly the same. Recreate: the old pods end before the new ones start, for clusters without room for both; requests "
             "fail meanwhile."
         ),
     ] = "BlueGreen"
@@ -127,7 +163,8 @@ class Rollout(ApiModel):
     analysis: Annotated[
         Analysis,
         Field(
-            description="What each step of a canary must show; of a shadow maxErrorRate, deadline and withoutEvidence hold, too."
+            description="What each step of a canary must show; of a shadow maxErrorRate, deadline and withoutEvidence hold, too, and "
+            "maxPredictionShift where the gates saw how its predictions are to differ."
         ),
     ] = Analysis()
     shadow: Annotated[Shadow, Field(description="What a shadow must show.")] = Shadow()

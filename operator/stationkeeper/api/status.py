@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stationkeeper.api.base import Digest, Time, Tolerant
+from stationkeeper.api.base import Digest, Sparse, Time, Tolerant
 from stationkeeper.api.conditions import Condition
 
 
@@ -55,6 +55,43 @@ class ShadowStatus(Tolerant):
     report: Annotated[str | None, Field(max_length=1024, description="Where its report is.")] = None
 
 
+class QueryResult(Sparse):
+    """What a query of Prometheus gave in a step of a canary, and what it may be."""
+
+    name: Annotated[str, Field(max_length=63, description="Name of the query in the operator's configuration.")]
+    value: Annotated[float | None, Field(description="The number that it gave; none: it gave none.")] = None
+    min: Annotated[float | None, Field(description="It may not be lower.")] = None
+    max: Annotated[float | None, Field(description="It may not be higher.")] = None
+    problem: Annotated[str, Field(max_length=256, description="Why it gave no number.")] = ""
+
+
+class Measurement(Sparse):
+    """What the pods of one revision counted in the last step of a canary."""
+
+    number: Annotated[int, Field(ge=1, description="Number of the revision.")]
+    requests: Annotated[int, Field(ge=0, description="Requests that it answered.")]
+    errors: Annotated[int, Field(ge=0, description="Those of them that it answered with a server error.")]
+    p95_seconds: Annotated[float | None, Field(ge=0, description="95 % of the answers took no longer.")] = None
+
+
+class StepEvidence(Sparse):
+    """What a step of a canary has shown."""
+
+    measured: Annotated[
+        list[Measurement], Field(max_length=2, description="What the pods counted: of the stable revision and of this one.")
+    ] = []
+    shift: Annotated[float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions.")] = (
+        None
+    )
+    deviation: Annotated[
+        float | None,
+        Field(ge=0, le=2, description="The same of their difference and the one that the gates saw on the same rows."),
+    ] = None
+    queries: Annotated[
+        list[QueryResult], Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
+    ] = []
+
+
 class CandidateRef(RevisionRef):
     """The revision that comes up, and how far it is."""
 
@@ -69,6 +106,9 @@ class CandidateRef(RevisionRef):
         ),
     ] = None
     analysis: Annotated[str | None, Field(max_length=512, description="What the step has shown so far.")] = None
+    shown: Annotated[StepEvidence | None, Field(description="The same in numbers; after the last step, what that has shown.")] = (
+        None
+    )
     shadowed_since: Annotated[
         Time | None, Field(description="Since when it is asked what the stable revision is asked, off the request path.")
     ] = None
@@ -251,7 +291,7 @@ class Waiting(Tolerant):
     until: Annotated[Time | None, Field(description="When it will be looked at again, where that is known.")] = None
 
 
-class Quarantined(Tolerant):
+class Quarantined(Sparse):
     digest: Annotated[Digest, Field(description="A revision that failed to serve; it is not tried again.")]
     reason: Annotated[str, Field(max_length=512, description="How it failed.")]
     at: Annotated[Time, Field(description="When.")]
@@ -278,16 +318,7 @@ class DecisionKind(StrEnum):
     TRAINING_REFUSED = "TrainingRefused"  # the gates refused a challenger
 
 
-class Measurement(Tolerant):
-    """What the pods of one revision counted in the last step of a canary."""
-
-    number: Annotated[int, Field(ge=1, description="Number of the revision.")]
-    requests: Annotated[int, Field(ge=0, description="Requests that it answered.")]
-    errors: Annotated[int, Field(ge=0, description="Those of them that it answered with a server error.")]
-    p95_seconds: Annotated[float | None, Field(ge=0, description="95 % of the answers took no longer.")] = None
-
-
-class Decision(Tolerant):
+class Decision(Sparse):
     """A decision about a revision. Its evidence waits here until it lies in storage."""
 
     id: Annotated[str, Field(max_length=32, description="Identity; the name of the Job that writes it derives from it.")]
@@ -304,6 +335,13 @@ class Decision(Tolerant):
     shift: Annotated[
         float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions in that step.")
     ] = None
+    deviation: Annotated[
+        float | None,
+        Field(ge=0, le=2, description="The same of their difference and the one that the gates saw on the same rows."),
+    ] = None
+    queries: Annotated[
+        list[QueryResult], Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
+    ] = []
     reports: Annotated[
         list[Annotated[str, Field(max_length=1024)]],
         Field(max_length=4, description="Reports of a shadow's comparison and of drift checks that were the newest then."),

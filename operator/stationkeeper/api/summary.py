@@ -57,6 +57,9 @@ class TrainingSummary(Summary):
     champion_digest: Digest | None = None
     champion_number: int | None = None
     champion_metrics: Annotated[dict[str, float], Field(max_length=32)] = {}
+    champion_shift: Annotated[dict[str, float] | None, Field(max_length=16)] = (
+        None  # the classes that moved most: see `revision.Champion`
+    )
     window: Annotated[str | None, Field(max_length=32)] = None  # that was chosen, of several
     resolves: float | None = None  # the smallest drop of the first relative gate's metric that the holdout tells from none
 

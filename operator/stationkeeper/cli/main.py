@@ -134,7 +134,7 @@ def decisions(context: typer.Context, model: Name, output: Output = "table") -> 
         table.add_column(heading)
     for decision in reversed(taken):
         by = decision.get("approver") or "-"
-        where = decision["uri"] if decision["recorded"] else decision.get("trouble") or "being written"
+        where = decision["uri"] if decision.get("recorded") else decision.get("trouble") or "being written"
         table.add_row(decision["at"], decision["kind"], str(decision["revision"]), by, where, decision["message"])
     console.print(table)
 

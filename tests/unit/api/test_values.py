@@ -8,6 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from stationkeeper.api import base
 from stationkeeper.api.base import canonical_json, parse_duration
+from stationkeeper.api.crd import schema_of
+from stationkeeper.api.status import Decision, Measurement, ModelStatus, Quarantined
 
 DURATIONS = {
     "0s": timedelta(0),
@@ -147,3 +149,44 @@ def test_a_field_that_nobody_knows_is_refused_by_name():
     with pytest.raises(ValidationError, match="maxrows"):
         Thing.model_validate({"maxrows": 2})
     assert Thing.model_validate({"maxRows": 2}).wire() == {"maxRows": 2}
+
+
+# -- what is left out of the wire --------------------------------------------------------------------------------------
+
+AT = "2026-01-05T12:00:00Z"
+DIGEST = "sha256:" + "0" * 64
+FALLEN = {"digest": DIGEST, "reason": "it erred", "at": AT}
+DECIDED = {
+    "id": "1",
+    "at": AT,
+    "kind": "Promoted",
+    "revision": 2,
+    "digest": DIGEST,
+    "uri": "s3://models/flights/decisions/1.json",
+}
+ZERO = {"number": 1, "requests": 0, "errors": 0}
+SPARSE: list[tuple[type[base.Sparse], dict[str, Any], dict[str, Any]]] = [
+    (Quarantined, FALLEN, {"promoted": False, "lifted": False, "templateDigest": None}),
+    (Quarantined, FALLEN | {"lifted": True}, {"promoted": False}),
+    (Decision, DECIDED, {"message": "", "measured": [], "reports": [], "images": [], "recorded": False, "trouble": None}),
+    (Decision, DECIDED | {"steps": 0, "shift": 0.0, "measured": [ZERO]}, {"images": []}),
+    (Measurement, ZERO, {"p95Seconds": None}),
+]
+
+
+@pytest.mark.parametrize(("type_", "said", "silent"), SPARSE)
+def test_what_is_as_by_default_is_left_out_and_read_the_same(type_, said, silent):
+    older = type_.model_validate(said | silent)  # as earlier versions wrote it
+    assert older.wire() == said
+    assert type_.model_validate(older.wire()) == older
+    assert type_.model_validate_json(older.model_dump_json(by_alias=True)) == older
+    assert set(older.model_dump()) < set(type_.model_fields), "by its own names too"
+
+
+def test_the_api_server_does_not_write_it_down_again():
+    status = ModelStatus.model_validate({"quarantine": [FALLEN], "decisions": [DECIDED]})
+    assert (status.wire()["quarantine"], status.wire()["decisions"]) == ([FALLEN], [DECIDED])
+    fields = schema_of(ModelStatus)["properties"]
+    for name in ("quarantine", "decisions"):
+        inside = fields[name]["items"]["properties"]
+        assert [field for field, schema in inside.items() if "default" in schema] == []

@@ -16,6 +16,7 @@ from stationkeeper.control.controllers.informer import Informer
 from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.leader import Leader, LeaseLostError
 from stationkeeper.control.controllers.notify import Notifier
+from stationkeeper.control.controllers.prometheus import Inquirer, names_of
 from stationkeeper.control.controllers.queue import WorkQueue
 from stationkeeper.control.controllers.reconcile import RECONCILES, Reconciler
 from stationkeeper.control.controllers.settings import OperatorSettings
@@ -47,11 +48,13 @@ class Operator:
             image_pull_policy=settings.image_pull_policy,
             drain_seconds=settings.drain_seconds,
             receivers=frozenset(settings.receivers),
+            queries=frozenset(names_of(settings.prometheus)),
             workloads=settings.workloads,
         )
         self.notifier = Notifier(settings.receivers, self.queue.add)
         self.recorder = Recorder(gateway, settings.identity, lambda: bool(self._busy))
-        self.reconciler = Reconciler(self.store, gateway, self.recorder, planning, self.notifier)
+        inquirer = Inquirer(settings.prometheus)
+        self.reconciler = Reconciler(self.store, gateway, self.recorder, planning, self.notifier, inquirer=inquirer)
         self.leader = Leader(gateway, settings.lease_namespace, settings.identity, name=settings.lease_name)
         self.leading = False
         self.filled = False

@@ -1,5 +1,6 @@
 """One reconcile: observe from the store, plan (pure), act; again until there is nothing to do."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from stationkeeper.control.controllers.act import Actor
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.notify import Notifier
+from stationkeeper.control.controllers.prometheus import Inquirer
 from stationkeeper.control.controllers.receivers import Message
 from stationkeeper.control.controllers.scrape import Scraper
 from stationkeeper.control.kube.gateway import Gateway
@@ -39,11 +41,13 @@ class Reconciler:
         settings: Settings,
         notifier: Notifier,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        inquirer: Inquirer | None = None,
     ) -> None:
         self._store, self._settings, self._notifier, self._clock = store, settings, notifier, clock
         self._gateway = gateway
         self._actor = Actor(store, gateway, recorder)
         self._scraper = Scraper()
+        self._inquirer = inquirer or Inquirer(None)
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one Model or DriftPolicy. Returns the seconds after which to look again, if any.
@@ -78,7 +82,7 @@ class Reconciler:
             return plan_policy(obj, list(self._store.all("Model", key.namespace)), now, self._settings)
         observed = self._observe(key, obj, await self._actor.foreign(key, obj))
         observed = replace(observed, workload=await workloads.live(self._gateway, self._store, obj, self._settings))
-        return plan_model(await self._measured(observed), now, self._settings)
+        return plan_model(await self._measured(observed, now), now, self._settings)
 
     def _observe(self, key: Key, model: Object, foreign: tuple[Object, ...]) -> Observed:
         def children(kind: str) -> tuple[Object, ...]:
@@ -102,13 +106,15 @@ class Reconciler:
             delivered=self._notifier.delivered(_notices(model)),
         )
 
-    async def _measured(self, observed: Observed) -> Observed:
-        """With what the pods counted since the canary's step began, while there is one."""
+    async def _measured(self, observed: Observed, now: datetime) -> Observed:
+        """With what the pods counted since the canary's step began, and what Prometheus says of it, while there is one."""
         since = ((observed.model.get("status") or {}).get("candidate") or {}).get("stepSince")
         if not since:
             return observed
-        measured = await self._scraper.measure(observed.pods, datetime.fromisoformat(since))
-        return replace(observed, measured=measured)
+        measured, answers = await asyncio.gather(
+            self._scraper.measure(observed.pods, datetime.fromisoformat(since)), self._inquirer.ask(observed.model, now)
+        )
+        return replace(observed, measured=measured, answers=answers)
 
     def _tell(self, key: Key, obj: Object, status: Object | None) -> None:
         """Hand over what people are still to be told; it stands in the status until they have heard it."""

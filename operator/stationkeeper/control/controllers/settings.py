@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.control.controllers.leader import NAME as LEASE_NAME
+from stationkeeper.control.controllers.prometheus import Prometheus, PrometheusError, read_prometheus
 from stationkeeper.control.controllers.receivers import Receiver, ReceiversError, read_receivers
 from stationkeeper.control.controllers.workloads import TemplatesError, read_templates
 from stationkeeper.control.resources.templates import WorkloadTemplate
@@ -35,6 +36,7 @@ class OperatorSettings:
     log_level: str
     receivers: dict[str, Receiver] = field(default_factory=dict)
     workloads: dict[str, WorkloadTemplate] = field(default_factory=dict)
+    prometheus: Prometheus | None = None
 
 
 def parse(arguments: Sequence[str] | None = None) -> OperatorSettings:
@@ -58,6 +60,7 @@ def parse(arguments: Sequence[str] | None = None) -> OperatorSettings:
         log_level=args.log_level,
         receivers=args.receivers,
         workloads=args.workload_templates,
+        prometheus=args.prometheus,
     )
 
 
@@ -122,6 +125,13 @@ def _receivers(path: str) -> dict[str, Receiver]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _prometheus(path: str) -> Prometheus | None:
+    try:
+        return read_prometheus(path) if path else None
+    except PrometheusError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _templates(path: str) -> dict[str, WorkloadTemplate]:
     try:
         return read_templates(path) if path else {}
@@ -160,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     add("health-port", 8081, "port of /healthz, /readyz and /metrics", type=_count(0, 65535))
     add("receivers", "", "YAML file of receivers that spec.notify may name", type=_receivers)
     add("workload-templates", "", "YAML file of templates that spec.training.workload may name", type=_templates)
+    add(
+        "prometheus", "", "YAML file of a Prometheus and of the queries that the analysis of a rollout may name", type=_prometheus
+    )
     add("log-format", "json", "form of the log: json or text", type=_one_of("json", "text"))
     add(
         "log-level",

@@ -1,12 +1,15 @@
 """A canary's arithmetic: how many pods carry a weight, and what the pods' own metrics say of the new revision. Pure."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from stationkeeper.api.base import parse_duration
+from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Analysis
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.status import Measurement, QueryResult, RevisionRef, StepEvidence, Verdict
+from stationkeeper.control.planning import queries
 
 _FAST_ENOUGH = 0.010  # seconds: below this a ratio of latencies tells more of the machine than of the model
 _SURE = 3.0  # standard deviations that chance is given before predictions count as shifted
@@ -45,19 +48,45 @@ def achieved(candidate: int, stable: int) -> int:
     return round(100 * candidate / (candidate + stable)) if candidate + stable else 0
 
 
-def analyse(limits: Analysis, stable: Measured, candidate: Measured) -> Analysed:
-    """Judge the candidate by what was counted since the step began. The first fault that is seen decides."""
-    fault = _errors(limits, candidate) or _latency(limits, stable, candidate) or _shift(limits, stable, candidate)
+def analyse(
+    limits: Analysis,
+    stable: Measured,
+    candidate: Measured,
+    asked: Sequence[QueryResult] = (),
+    expected: Mapping[str, float] | None = None,
+) -> Analysed:
+    """Judge the candidate by what was counted since the step began, and by what Prometheus was asked. The first fault decides.
+
+    `expected`: how its predictions are to differ, as in `shift`.
+    """
+    fault = _errors(limits, candidate) or _latency(limits, stable, candidate) or _shift(limits, stable, candidate, expected or {})
     if fault:
         return Analysed(Verdict.BREACHED, fault)
     seen = f"{candidate.requests} requests, {candidate.errors} errors"
     if candidate.requests < limits.min_requests:
         return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {limits.min_requests} requests are needed")
+    if fault := queries.breached(asked):  # as the other comparisons: numbers of a handful of requests say nothing
+        return Analysed(Verdict.BREACHED, fault)
     compared = limits.max_latency_ratio is not None or limits.max_prediction_shift is not None
     if compared and stable.requests < limits.min_requests:  # what could not be compared has not passed
         beside = f"the stable revision answered {stable.requests} beside it"
         return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {beside}, and {limits.min_requests} are needed to compare them")
-    return Analysed(Verdict.PASSED, seen)
+    return _asked(seen, asked)
+
+
+def analyse_foreign(asked: Sequence[QueryResult]) -> Analysed:
+    """Judge a server that is not ours: what it counts is not known here, so that the queries are all the evidence there is."""
+    if not asked:
+        return Analysed(Verdict.INSUFFICIENT_DATA, "what a server of your own counts is not known here: name analysis.queries")
+    if fault := queries.breached(asked):
+        return Analysed(Verdict.BREACHED, fault)
+    return _asked("what Prometheus was asked", asked)
+
+
+def _asked(seen: str, asked: Sequence[QueryResult]) -> Analysed:
+    if silent := queries.unanswered(asked):
+        return Analysed(Verdict.INSUFFICIENT_DATA, f"{seen}; {silent}")
+    return Analysed(Verdict.PASSED, seen + queries.told(asked))
 
 
 def expired(limits: Analysis, since: datetime, now: datetime) -> bool:
@@ -99,19 +128,76 @@ def percentile(latency: tuple[tuple[float, int], ...], share: float) -> float:
     return low
 
 
-def _shift(limits: Analysis, stable: Measured, candidate: Measured) -> str | None:
-    m, n = sum(candidate.predictions.values()), sum(stable.predictions.values())
+def _shift(limits: Analysis, stable: Measured, candidate: Measured, expected: Mapping[str, float]) -> str | None:
     enough = min(stable.requests, candidate.requests) >= limits.min_requests
-    if limits.max_prediction_shift is None or not enough or not (m and n):
+    found = shift(stable, candidate, expected)
+    if limits.max_prediction_shift is None or not enough or found is None:
         return None
-    distance, chance = 0.0, 0.0
-    for name in stable.predictions.keys() | candidate.predictions.keys():
+    if found.deviation <= limits.max_prediction_shift + _SURE * found.chance:
+        return None
+    said = f"its predictions differ from the stable revision's by {found.distance:.2f}"
+    if expected:
+        said += f", and by {found.deviation:.2f} from what the gates saw them differ"
+    return f"{said}; at most {limits.max_prediction_shift:g} is allowed"
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How two revisions' predictions of rows of the same traffic differ; total variation distances, from 0 to 1."""
+
+    distance: float  # of the two distributions
+    deviation: float  # of their difference from the expected one
+    chance: float  # standard deviation of either, for so many rows
+
+
+def shift(stable: Measured, candidate: Measured, expected: Mapping[str, float]) -> Shift | None:
+    """Compare what two revisions answered; None while one of them has answered no row.
+
+    Parameters:
+        expected: of each class, the candidate's share less the stable revision's, as the gates saw it on the same rows. A better
+            model answers otherwise, and one that was trained after a drift was meant to.
+    """
+    m, n = sum(candidate.predictions.values()), sum(stable.predictions.values())
+    if not (m and n):
+        return None
+    distance, deviation, chance = 0.0, 0.0, 0.0
+    for name in stable.predictions.keys() | candidate.predictions.keys() | expected.keys():
         a, b = stable.predictions.get(name, 0), candidate.predictions.get(name, 0)
         pooled = (a + b) / (m + n)
-        distance += abs(a / n - b / m) / 2
+        distance += abs(b / m - a / n) / 2
+        deviation += abs(b / m - a / n - expected.get(name, 0.0)) / 2
         chance += math.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n)) / 2
-    if distance <= limits.max_prediction_shift + _SURE * chance:
-        return None
-    return (
-        f"its predictions differ from the stable revision's by {distance:.2f}; at most {limits.max_prediction_shift:g} is allowed"
+    return Shift(distance, deviation, chance)
+
+
+def shown(
+    counts: Mapping[int, Measured],
+    stable: ModelRevisionSpec | RevisionRef | None,
+    record: ModelRevisionSpec,
+    asked: Sequence[QueryResult],
+) -> StepEvidence:
+    """The numbers that a step is judged by: of the stable revision, then of the candidate."""
+    ours, theirs = counts.get(record.number), counts.get(stable.number) if stable else None
+    moved = shift(theirs, ours, expected_shift(record, stable.digest if stable else None)) if ours and theirs else None
+    measured = [
+        Measurement(
+            number=revision.number,
+            requests=found.requests,
+            errors=found.errors,
+            p95_seconds=percentile(found.latency, 0.95) if found.requests else None,
+        )
+        for revision, found in ((stable, theirs), (record, ours))
+        if revision and found
+    ]
+    return StepEvidence(
+        measured=measured,
+        shift=round(moved.distance, 4) if moved else None,
+        deviation=round(moved.deviation, 4) if moved else None,
+        queries=list(asked),
     )
+
+
+def expected_shift(record: ModelRevisionSpec, stable: str | None) -> Mapping[str, float]:
+    """What the gates saw a revision's predictions differ by, where they compared it with the one that serves; else nothing."""
+    champion = record.champion
+    return (champion.shift or {}) if champion and champion.digest == stable else {}

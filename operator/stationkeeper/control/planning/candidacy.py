@@ -9,8 +9,8 @@ from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_FETCH, CONTAINER_SERVE, EXIT_INVALID
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Rollout
-from stationkeeper.api.status import CandidateRef, ShadowStatus, Verdict
-from stationkeeper.control.planning import canary, evidence
+from stationkeeper.api.status import CandidateRef, QueryResult, ShadowStatus, StepEvidence, Verdict
+from stationkeeper.control.planning import canary, evidence, queries
 from stationkeeper.control.planning.fleet import Fleet
 from stationkeeper.control.planning.routing import LAG, Routing
 from stationkeeper.control.planning.shadowing import Shadowing
@@ -52,6 +52,7 @@ class Progress:
     step: int | None = None  # of the canary; as many as there are steps: it gets all its pods
     since: datetime | None = None  # of the step
     analysis: str | None = None
+    shown: StepEvidence | None = None  # the numbers of the step that `analysis` tells of
     shadowed_since: datetime | None = None
     shadow: ShadowStatus | None = None
 
@@ -89,7 +90,8 @@ class Candidacy:
 
     @property
     def _stepwise(self) -> bool:
-        return self._rules.strategy == "Canary" and self.stable is not None and not self.at_once
+        steps = self._rules.strategy == "Canary" or (self._rules.strategy == "Shadow" and self._rules.shadow.then == "Canary")
+        return steps and self.stable is not None and not self.at_once
 
     @property
     def _shadowed(self) -> bool:
@@ -105,11 +107,6 @@ class Candidacy:
             return None  # what it was compared with does not serve any more
         fleet = self.fleet
         return Shadowing(fleet.observed, fleet.owner, self.stable, self.record, known.shadowed_since, known.shadow, self.now)
-
-    @property
-    def _shown(self) -> str | None:
-        """What the last step has shown, as it was written."""
-        return self.status.analysis if self.status else None
 
     @property
     def _steps(self) -> int:
@@ -153,24 +150,36 @@ class Candidacy:
         return min(self.routing.asked.get(self.record.number, 0), weights[step])
 
     def progress(self) -> Progress:
-        """Name the state, from what is; a fault first, for a bad canary must not wait for anything."""
+        """Name the state, from what is; what the last step has shown stays known while nothing newer is."""
+        found, known = self._progress(), self.status
+        if found.step is None or known is None:
+            return found
+        return replace(found, analysis=found.analysis or known.analysis, shown=found.shown or known.shown)
+
+    def _progress(self) -> Progress:
+        """A fault first, for a bad canary must not wait for anything."""
         step = self.status.step if self.status and (self._stepwise or self._bounded) else None
         since = self.status.step_since if self.status and step is not None else None
         fault = self._fault(step)
         if fault:
             return Progress(RolloutState.FAILED, fault)
         if coming := self._coming_up(step):
-            return replace(coming, step=step, since=since, analysis=self._shown, **self._shadow_so_far())
-        if self._shadowed:
+            return replace(coming, step=step, since=since, **self._shadow_so_far())
+        if self._shadowed and not (self._stepwise and self._agreed):
             return self._shadow()
+        return replace(self._stepping(step, since), **self._shadow_so_far())
+
+    def _stepping(self, step: int | None, since: datetime | None) -> Progress:
+        """One look at a candidate whose pods are ready, on its way through the steps where there are any."""
         if not self._stepwise:
             proof = "is ready" if self._foreign else "reproduced its golden rows and is ready"
             return self._asked(Progress(RolloutState.PROVEN, f"{self._name} {proof}", step=step, since=since))
         if step is None or since is None:
             return self._first_step()
         if step >= len(self._rules.steps):
-            passed = f"{self._name} passed every step" + (f": {self._shown}" if self._shown else "")
-            return self._asked(Progress(RolloutState.PROVEN, passed, step=step, since=since, analysis=self._shown))
+            seen = self.status.analysis if self.status else None
+            passed = f"{self._name} passed every step" + (f": {seen}" if seen else "")
+            return self._asked(Progress(RolloutState.PROVEN, passed, step=step, since=since))
         return self._held(step, since)
 
     # -- faults ------------------------------------------------------------------------------------------------------
@@ -185,7 +194,7 @@ class Candidacy:
         if crashed:
             said = evidence.serving_failure(crashed)
             return f"{self._name} crashes while it answers" + (f": {said.message}" if said else "")
-        if self.shadowing:
+        if self.shadowing and not (self._stepwise and self._agreed):
             shown = self.shadowing.found()
             return f"{self._name} failed as a shadow: {shown.message}" if shown.verdict == Verdict.BREACHED else None
         found = self._analysed()
@@ -208,9 +217,17 @@ class Candidacy:
         return f"not ready within {self.fleet.owner.spec.serving.progress_deadline}" + (f"; {said}" if said else "")
 
     def _analysed(self) -> canary.Analysed:
+        if self._foreign:
+            return canary.analyse_foreign(self._asked_now)
         measured, nothing = self.fleet.observed.measured, canary.Measured()
         stable = measured.get(self.stable.number, nothing) if self.stable else nothing
-        return canary.analyse(self._rules.analysis, stable, measured.get(self.record.number, nothing))
+        candidate = measured.get(self.record.number, nothing)
+        expected = canary.expected_shift(self.record, self.stable.digest if self.stable else None)
+        return canary.analyse(self._rules.analysis, stable, candidate, self._asked_now, expected)
+
+    @property
+    def _asked_now(self) -> list[QueryResult]:
+        return queries.results(self._rules.analysis.queries, self.fleet.observed.answers)
 
     # -- the way -----------------------------------------------------------------------------------------------------
 
@@ -265,6 +282,11 @@ class Candidacy:
         state = RolloutState.UNROUTED if word.accepted is False else RolloutState.CANARY
         return replace(here, state=state, message=f"{here.message}; {why}")
 
+    @property
+    def _agreed(self) -> bool:
+        """Whether it has passed as a shadow of the revision that serves."""
+        return self.shadowing is not None and self.shadowing.found().verdict == Verdict.PASSED
+
     def _shadow_so_far(self) -> "_SoFar":
         shadowing = self.shadowing
         if shadowing is None:
@@ -304,7 +326,8 @@ class Candidacy:
         steps = self._rules.steps
         where = f"step {step + 1} of {len(steps)} ({steps[step].weight} %)" if step < len(steps) else "every step passed"
         message = f"{self._name} answers beside the stable revision, {where}: {analysis}"
-        return Progress(RolloutState.CANARY, message, step=step, since=since, analysis=analysis[:512])
+        shown = canary.shown(self.fleet.observed.measured, self.stable, self.record, self._asked_now)
+        return Progress(RolloutState.CANARY, message, step=step, since=since, analysis=analysis[:512], shown=shown)
 
     def _asked(self, proven: Progress) -> Progress:
         """A proven candidate, unless a person holds it, and once one has approved it where the spec asks for that."""

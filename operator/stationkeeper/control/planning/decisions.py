@@ -22,8 +22,8 @@ from stationkeeper.api.meta import (
     TRAINING_CONTAINERS,
 )
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import CandidateRef, Decision, DecisionKind, Measurement, ModelStatus
-from stationkeeper.control.planning import canary, evidence, history
+from stationkeeper.api.status import CandidateRef, Decision, DecisionKind, ModelStatus, StepEvidence
+from stationkeeper.control.planning import canary, evidence, history, queries
 from stationkeeper.control.planning.episodes import Training
 from stationkeeper.control.planning.rollout import Rollout
 from stationkeeper.control.planning.shadowing import Shadowing
@@ -114,7 +114,14 @@ def _followed(observed: Observed, owner: Owner, decision: Decision) -> Decision:
         case None:
             return decision
         case "Complete":
-            done: dict[str, object] = {"recorded": True, "trouble": None, "measured": [], "reports": [], "images": []}
+            done: dict[str, object] = {
+                "recorded": True,
+                "trouble": None,
+                "measured": [],
+                "queries": [],
+                "reports": [],
+                "images": [],
+            }
             return decision.model_copy(update=done)
         case reason:
             said = evidence.failure(observed, job, (CONTAINER_RECORD,)) if job else None
@@ -195,7 +202,7 @@ class _Decider:
         moment = (at or self.now).replace(microsecond=0)
         identity = short(sha256(canonical_json([self.owner.uid, kind, record.digest, moment.isoformat()])))
         candidate = self._candidate(record)
-        measured = self._measured(record) if candidate and candidate.step is not None else []
+        shown = self._shown(kind, record, candidate)
         return Decision(
             id=identity,
             at=moment,
@@ -205,8 +212,10 @@ class _Decider:
             message=message[:_MESSAGE],
             approver=approver,
             steps=candidate.step if candidate else None,
-            measured=measured,
-            shift=self._shift(record) if measured else None,
+            measured=shown.measured,
+            shift=shown.shift,
+            deviation=shown.deviation,
+            queries=shown.queries,
             reports=list(self._reports(record))[:4],
             images=list(self._images(record))[:4],
             uri=layout.uri(self.owner.spec.storage, layout.decision(moment, identity)),
@@ -224,29 +233,15 @@ class _Decider:
         name, _, of = annotations.get(ANNOTATION_BY, "").rpartition(" ")
         return name[:256] if name and of == record.digest else f"somebody who may annotate the Model ({annotation})"
 
-    def _measured(self, record: ModelRevisionSpec) -> list[Measurement]:
-        stable = self.before.serving.number if self.before.serving else None
-        counts = self.observed.measured
-        seen = [(number, counts[number]) for number in (stable, record.number) if number is not None and number in counts]
-        return [
-            Measurement(
-                number=number,
-                requests=counted.requests,
-                errors=counted.errors,
-                p95_seconds=canary.percentile(counted.latency, 0.95) if counted.requests else None,
-            )
-            for number, counted in seen
-        ]
-
-    def _shift(self, record: ModelRevisionSpec) -> float | None:
-        stable = self.before.serving.number if self.before.serving else 0
-        if stable not in self.observed.measured or record.number not in self.observed.measured:
-            return None
-        ours, theirs = self.observed.measured[record.number].predictions, self.observed.measured[stable].predictions
-        m, n = sum(ours.values()), sum(theirs.values())
-        if not (m and n):
-            return None
-        return round(sum(abs(ours.get(name, 0) / m - theirs.get(name, 0) / n) for name in ours.keys() | theirs.keys()) / 2, 4)
+    def _shown(self, kind: DecisionKind, record: ModelRevisionSpec, candidate: CandidateRef | None) -> StepEvidence:
+        """What the canary showed: a fault is seen at this very look; who is promoted has shown it in the last step."""
+        if candidate is None or candidate.step is None:
+            return StepEvidence()
+        seen = self.observed.measured or self.observed.answers
+        if candidate.shown and not (kind == DecisionKind.REJECTED and seen):
+            return candidate.shown
+        asked = queries.results(self.owner.spec.serving.rollout.analysis.queries, self.observed.answers)
+        return canary.shown(self.observed.measured, self.before.serving, record, asked)
 
     def _reports(self, record: ModelRevisionSpec) -> Iterator[str]:
         """The comparison of a shadow with what served, and what drift checks found last."""

@@ -30,6 +30,16 @@ def unknown_receivers(spec: ModelSpec, before: ModelStatus, generation: int, set
     return [Event("Warning", "UnknownReceiver", f"spec.notify: {', '.join(unknown)}; the operator's configuration has {known}")]
 
 
+def unknown_queries(spec: ModelSpec, before: ModelStatus, generation: int, settings: Settings) -> list[Event]:
+    """Names in the analysis of a rollout that the operator's configuration does not have; told once for each edit of the spec."""
+    unknown = sorted({query.name for query in spec.serving.rollout.analysis.queries} - settings.queries)
+    if not unknown or before.observed_generation == generation:
+        return []
+    known = ", ".join(sorted(settings.queries)) or "none"
+    said = f"spec.serving.rollout.analysis.queries: {', '.join(unknown)}; the operator's configuration has {known}"
+    return [Event("Warning", "UnknownQuery", said)]
+
+
 def _trained(before: ModelStatus, training: Training) -> list[Event]:
     last = training.last
     if training.published:

@@ -40,7 +40,7 @@ from stationkeeper.control.planning.episodes import Training, job_of, plan_train
 from stationkeeper.control.planning.findings import Findings, findings
 from stationkeeper.control.planning.intent import intent_digest
 from stationkeeper.control.planning.memory import remember
-from stationkeeper.control.planning.milestones import milestones, unknown_receivers
+from stationkeeper.control.planning.milestones import milestones, unknown_queries, unknown_receivers
 from stationkeeper.control.planning.notices import outbox
 from stationkeeper.control.planning.observed import policies, records, rejected
 from stationkeeper.control.planning.published import seen
@@ -312,6 +312,7 @@ class _Planner:
         told = (
             *milestones(self.status, rollout, training),
             *unknown_receivers(self.owner.spec, self.status, self._generation(), self.settings),
+            *unknown_queries(self.owner.spec, self.status, self._generation(), self.settings),
             *conditions.events(settled, self.status.conditions),
             *decided.events,
             *swept.events,
@@ -371,7 +372,8 @@ class _Planner:
         champion = None
         if summary.champion_digest and summary.champion_number:
             metrics = summary.champion_metrics
-            champion = Champion(number=summary.champion_number, digest=summary.champion_digest, metrics=metrics)
+            shift = summary.champion_shift
+            champion = Champion(number=summary.champion_number, digest=summary.champion_digest, metrics=metrics, shift=shift)
         return ModelRevisionSpec(
             model_name=self.owner.name,
             number=summary.revision or episode.revision,

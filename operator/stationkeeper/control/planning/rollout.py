@@ -163,7 +163,7 @@ class _Planner:
         if state == RolloutState.STABLE and self._switch_left(serving) and self.fleet.others(stable):
             state, message = RolloutState.DRAINING, "the predecessor finishes its requests"
         apply = self._wanted(stable, candidacy, draining, progress)
-        alone = self._alone(stable, candidacy)
+        alone = self._alone(stable, candidacy, progress)
         apply += [revision_service(self.fleet.owner, _identity(record)) for record in alone]
         if stable:
             shared = candidacy is not None and progress.shares and not self.routing.wanted
@@ -220,11 +220,13 @@ class _Planner:
             return []
         return [http_route(self.fleet.owner, wanted, [(_identity(self.records[n]), weight) for n, weight in shares.items()])]
 
-    def _alone(self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None) -> list[ModelRevisionSpec]:
+    def _alone(
+        self, stable: ModelRevisionSpec | None, candidacy: Candidacy | None, progress: Progress
+    ) -> list[ModelRevisionSpec]:
         """Revisions that need a Service of their own: for the route's weights, or to be asked as a shadow."""
         if self.routing.wanted:
             return [record for record in (stable, candidacy.record if candidacy else None) if record]
-        return [candidacy.record] if candidacy and candidacy.shadowing else []
+        return [candidacy.record] if candidacy and candidacy.shadowing and not progress.shares else []
 
     def _shadow(self, candidacy: Candidacy | None, progress: Progress) -> list[Object]:
         """The Job of a comparison that is due."""
@@ -238,7 +240,7 @@ class _Planner:
     ) -> list[float | None]:
         """Seconds until something may have changed that no event tells."""
         looks: list[float | None] = [_LOOK_SECONDS if candidacy and progress.shares else None]
-        if candidacy and (shadowing := candidacy.shadowing):
+        if candidacy and not progress.shares and (shadowing := candidacy.shadowing):
             looks.append(shadowing.next_look())
         elif progress.state == RolloutState.SHADOW:
             looks.append(_LOOK_SECONDS)
@@ -284,6 +286,7 @@ class _Planner:
             step_since=progress.since,
             weight=weight,
             analysis=progress.analysis,
+            shown=progress.shown,
             shadowed_since=progress.shadowed_since,
             shadow_of=candidacy.stable.digest if candidacy.stable and progress.shadowed_since else None,
             shadow=progress.shadow,

@@ -13,7 +13,7 @@ from stationkeeper.api.meta import CONTAINER_SHADOW, LABEL_SHADOW
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.status import ShadowStatus
 from stationkeeper.api.summary import ShadowSummary
-from stationkeeper.control.planning import evidence
+from stationkeeper.control.planning import canary, evidence
 from stationkeeper.control.planning.types import Object, Observed, Ref
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Owner
@@ -110,6 +110,7 @@ class Shadowing:
             attempt=attempt,
             shadow=self.owner.spec.serving.rollout.shadow,
             analysis=self.owner.spec.serving.rollout.analysis,
+            expected_shift=dict(canary.expected_shift(self.candidate, self.stable.digest)),
         )
         return shadow_job(self.owner, config, self.pair, image)
 

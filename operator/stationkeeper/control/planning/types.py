@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stationkeeper.control.planning.canary import Measured
+from stationkeeper.control.planning.queries import Answer
 from stationkeeper.control.resources.templates import WorkloadTemplate
 
 Object = dict[str, Any]
@@ -19,6 +20,7 @@ class Settings:
     drain_seconds: float = 30.0  # between the switch of the Service and the end of the old pods
     cluster_domain: str = "cluster.local"
     receivers: frozenset[str] = frozenset()  # names that `spec.notify` may use
+    queries: frozenset[str] = frozenset()  # names that the analysis of a rollout may use
     workloads: Mapping[str, WorkloadTemplate] = field(default_factory=dict)  # by name: what Models may train with across machines
 
 
@@ -40,6 +42,7 @@ class Observed:
     routable: bool = False  # the cluster has HTTPRoutes, and the operator may use them
     delivered: frozenset[str] = frozenset()  # notices that every receiver has heard
     measured: Mapping[int, Measured] = field(default_factory=dict)  # by revision, since the step of a canary began
+    answers: Mapping[str, Answer] = field(default_factory=dict)  # by name of the query: what Prometheus says of that step
 
 
 @dataclass(frozen=True)

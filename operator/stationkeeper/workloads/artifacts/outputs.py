@@ -1,8 +1,12 @@
 """The outputs of a model as named columns: what profiles count and captured rows keep."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
+import numpy as np
+
 from stationkeeper.api.manifest import Manifest, Task
+from stationkeeper.api.meta import COUNTED_CLASSES, OTHER_CLASSES
 from stationkeeper.workloads.artifacts.columns import Array
 from stationkeeper.workloads.artifacts.runtime import Predictions
 
@@ -58,3 +62,17 @@ def kept(manifest: Manifest, answers: Predictions) -> dict[str, Array]:
     if manifest.task is Task.MULTICLASS and answers.probabilities is not None and len(manifest.classes) <= MAX_CLASSES:
         found |= {probability_of(name): answers.probabilities[:, i] for i, name in enumerate(manifest.classes)}
     return found
+
+
+def moved(classes: Sequence[str], ours: Array, theirs: Array) -> dict[str, float]:
+    """By class, as serving pods count them: the share of the same rows that we give it, less the share that they give it.
+
+    Half of the absolute values' sum is the total variation distance. Classes that did not move are left out.
+
+    Parameters:
+        classes: in the order of the manifest.
+        ours, theirs: class labels, one for each row.
+    """
+    found = {name: float(np.mean(ours == name) - np.mean(theirs == name)) for name in classes[:COUNTED_CLASSES]}
+    found[OTHER_CLASSES] = found.get(OTHER_CLASSES, 0.0) - sum(found.values())  # shares add up to one on both sides
+    return {name: round(difference, 6) for name, difference in found.items() if abs(difference) > 1e-9}

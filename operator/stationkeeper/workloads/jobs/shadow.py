@@ -34,7 +34,7 @@ from stationkeeper.workloads.shadow.answers import NoAnswerError, answers
 from stationkeeper.workloads.shadow.ask import Ask, Http
 from stationkeeper.workloads.shadow.compare import Compared, OtherAnswersError, compare
 from stationkeeper.workloads.shadow.requests import Asked, requests
-from stationkeeper.workloads.shadow.verdict import Sent, judge
+from stationkeeper.workloads.shadow.verdict import Sent, deviation, judge
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Replay:
         """
         if not self._stable:
             return None
-        return compare(pl.concat(self._stable), pl.concat(self._candidate))
+        return compare(pl.concat(self._stable), pl.concat(self._candidate), self._manifest.classes)
 
 
 def shadow(config: ShadowConfig, store: Store, ask: Ask, now: datetime, clock: Callable[[], float]) -> ShadowSummary:
@@ -161,6 +161,8 @@ def _report(config: ShadowConfig, replay: Replay, captured: int, now: datetime) 
         refusals=replay.refusals,
         disagreement=compared.disagreement if compared else None,
         mean_difference=compared.mean_difference if compared else None,
+        shift=compared.shift if compared else {},
+        deviation=deviation(config, compared) if compared else None,
         latency=sent.latency,
         differing=compared.differing if compared else [],
     )

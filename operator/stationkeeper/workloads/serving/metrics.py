@@ -6,11 +6,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from stationkeeper.api.meta import COUNTED_CLASSES, OTHER_CLASSES
 from stationkeeper.workloads.artifacts.runtime import Predictions
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-MAX_LABELS: Final = 32  # classes with a counter of their own; the rest is counted as OTHER
-OTHER: Final = "other"
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -67,7 +66,7 @@ class Metrics:
     def serve(self, model: str, revision: int, digest: str, classes: Sequence[str]) -> None:
         """A revision is loaded."""
         self.info.labels(model, str(revision), digest).set(1)
-        self._known = {name: self.predictions.labels(name) for name in classes[:MAX_LABELS]}
+        self._known = {name: self.predictions.labels(name) for name in classes[:COUNTED_CLASSES]}
 
     def answered(self, rows: int, answers: Predictions) -> None:
         """Rows were answered."""
@@ -76,7 +75,7 @@ class Metrics:
             return
         labels = answers.labels.tolist()
         for label in set(labels):
-            counter = self._known.get(label) or self.predictions.labels(OTHER)
+            counter = self._known.get(label) or self.predictions.labels(OTHER_CLASSES)
             counter.inc(labels.count(label) if rows > 1 else 1)
 
     def of(self, kind: Kind) -> Counter:

@@ -1,6 +1,7 @@
 """Two revisions' answers to the same rows, side by side. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.report import Differing
-from stationkeeper.workloads.artifacts.outputs import LABEL, PROBABILITY, VALUE
+from stationkeeper.workloads.artifacts.outputs import LABEL, PROBABILITY, VALUE, moved
 
 MAX_DIFFERING: Final = 20
 _FARTHEST: Final = 1e9  # where one of two answers is no number
@@ -27,16 +28,20 @@ class Compared:
     mean_difference: mean absolute difference of the probabilities (of several classes: half of the sum, so that it lies
         between 0 and 1) or, for regressions, of the predictions as a multiple of the standard deviation of the stable
         revision's; where that is 0, of the predictions themselves. None where a classifier gives no probabilities.
+    shift: by class, its share of the candidate's answers less that of the stable revision's. Of classifiers.
     """
 
     rows: int
     disagreement: float | None
     mean_difference: float | None
     differing: list[Differing]
+    shift: dict[str, float] = field(default_factory=dict)
 
 
-def compare(stable: pl.DataFrame, candidate: pl.DataFrame) -> Compared:
+def compare(stable: pl.DataFrame, candidate: pl.DataFrame, classes: Sequence[str] = ()) -> Compared:
     """Compare the answers to the same rows in the same order; `stable` has `request_id` and `row`, too.
+
+    `classes` are the candidate's.
 
     Raises:
         OtherAnswersError: when one classifies and the other does not.
@@ -50,7 +55,8 @@ def compare(stable: pl.DataFrame, candidate: pl.DataFrame) -> Compared:
     shared = _probabilities(stable, candidate)
     halves = 1 if shared == [PROBABILITY] else 2
     mean = float(_difference(stable, candidate, shared).mean()) / halves if shared else None
-    return Compared(stable.height, float(other.mean()), mean, _farthest(stable, candidate, LABEL, other))
+    shift = moved(classes, candidate[LABEL].to_numpy(), stable[LABEL].to_numpy())
+    return Compared(stable.height, float(other.mean()), mean, _farthest(stable, candidate, LABEL, other), shift)
 
 
 def _probabilities(stable: pl.DataFrame, candidate: pl.DataFrame) -> list[str]:

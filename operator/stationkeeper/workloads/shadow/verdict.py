@@ -26,7 +26,7 @@ def judge(config: ShadowConfig, sent: Sent, compared: Compared | None, trouble: 
     seen = f"{rows} rows in {sent.requests} requests, {sent.errors} errors"
     if compared is None or rows < config.shadow.min_rows:
         return Verdict.INSUFFICIENT_DATA, f"{seen}; {config.shadow.min_rows} rows are needed"
-    fault = _disagreement(config, compared) or _difference(config, compared) or _latency(config, sent)
+    fault = _disagreement(config, compared) or _difference(config, compared) or _moved(config, compared) or _latency(config, sent)
     return (Verdict.BREACHED, fault) if fault else (Verdict.PASSED, f"{seen}; {_agreement(compared)}")
 
 
@@ -50,6 +50,21 @@ def _difference(config: ShadowConfig, compared: Compared) -> str | None:
         return None
     unit = "" if compared.disagreement is not None else " standard deviations"
     return f"its answers differ from the stable revision's by {found:.3g}{unit} on average; at most {limit:g} is allowed"
+
+
+def deviation(config: ShadowConfig, compared: Compared) -> float | None:
+    """How far what the answers differ by lies from what the gates saw (total variation distance); None where they saw nothing."""
+    seen, found = config.expected_shift, compared.shift
+    if not seen or compared.disagreement is None:
+        return None
+    return sum(abs(found.get(name, 0.0) - seen.get(name, 0.0)) for name in found.keys() | seen.keys()) / 2
+
+
+def _moved(config: ShadowConfig, compared: Compared) -> str | None:
+    limit, found = config.analysis.max_prediction_shift, deviation(config, compared)
+    if limit is None or found is None or found <= limit:
+        return None
+    return f"the shares of its classes lie {found:.2f} from what the gates saw them differ by; at most {limit:g} is allowed"
 
 
 def _latency(config: ShadowConfig, sent: Sent) -> str | None:

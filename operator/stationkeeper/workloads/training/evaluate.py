@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.artifacts.errors import NotFound
 from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
+from stationkeeper.workloads.artifacts.outputs import moved
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import bootstrap, estimators
@@ -43,6 +44,7 @@ class Verdict:
     gates: list[GateResult]
     metrics: dict[str, Score]
     champion_metrics: dict[str, Score]
+    prediction_shift: dict[str, float] = field(default_factory=dict)  # by class, challenger - champion on the same rows
     candidates: Sequence[Candidate] = ()  # among which the challenger was chosen
 
     def record(self, config: AttemptConfig, prepared: Prepared) -> EvaluationRecord:
@@ -56,6 +58,7 @@ class Verdict:
             champion=config.champion.digest if config.champion else None,
             champion_number=config.champion.number if config.champion else None,
             champion_metrics=self.champion_metrics,
+            prediction_shift=self.prediction_shift,
             refit="None",
             accepted_without_gain=self.decision.without_gain,
             candidates=list(self.candidates),
@@ -108,7 +111,12 @@ def evaluate(config: AttemptConfig, store: Store, prepared: Prepared, holdout: p
         *_anchored(config, store, prepared, holdout, known, answers),
     ]
     names = list(dict.fromkeys(gate.metric for gate in gates))
-    return _verdict(config, results, names, whole, paired, incomparable)
+    verdict = _verdict(config, results, names, whole, paired, incomparable)
+    ours, theirs = answers.labels, champion.answers.labels if champion else None
+    if paired is None or not paired.enough() or ours is None or theirs is None:
+        return verdict
+    # Of what was judged: a refit has learned these rows, and its answers to them are no guide to its answers to others.
+    return replace(verdict, prediction_shift=moved(meaning.classes, ours[fresh], theirs[fresh]))
 
 
 def _anchored(

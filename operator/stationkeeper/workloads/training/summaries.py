@@ -1,8 +1,8 @@
 """What is reported of a challenger that was judged: refused, or published."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from stationkeeper.api.jobs import AttemptConfig
 from stationkeeper.api.manifest import Candidate, GateResult, Manifest, Score
@@ -12,6 +12,9 @@ from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training.evaluate import Verdict
 from stationkeeper.workloads.training.handover import Prepared
+
+_SHIFT_CLASSES: Final = 16
+_SHIFT_BYTES: Final = 768  # of the termination message
 
 
 def refused(config: AttemptConfig, prepared: Prepared, verdict: Verdict) -> TrainingSummary:
@@ -36,7 +39,7 @@ def published(config: AttemptConfig, store: Store, manifest: Manifest, digest: s
     told = "" if resolved is None else f"; a drop of {resolved:.4f} or more would have been seen"
     said = message or f"{learned}; {name} {value:.4f} on {judged.holdout_rows} {rows}{against}{told}"
     message = "; ".join([said, *manifest.data.notes])
-    return TrainingSummary.model_validate(
+    summary = TrainingSummary.model_validate(
         _base(config, TrainingOutcome.PUBLISHED, "Published", message)
         | {
             "digest": digest,
@@ -47,10 +50,28 @@ def published(config: AttemptConfig, store: Store, manifest: Manifest, digest: s
             "data_through": manifest.data.through,
             "metrics": scores,
             "champion_metrics": champion,
+            "champion_shift": _most(judged.prediction_shift) or None,
             "window": manifest.data.window,
             "resolves": resolved,
         }
     )
+    try:
+        summary.encode()
+    except ValueError:  # the manifest has it too; without it a canary is judged by the plain shift
+        return summary.model_copy(update={"champion_shift": None})
+    return summary
+
+
+def _most(shift: Mapping[str, float]) -> dict[str, float]:
+    """The classes that moved most, as far as the message has room: what is left out counts as no move."""
+    kept: dict[str, float] = {}
+    room = _SHIFT_BYTES
+    for name, moved in sorted(shift.items(), key=lambda item: (-abs(item[1]), item[0])):
+        room -= len(name.encode()) + 16
+        if room < 0 or len(kept) == _SHIFT_CLASSES or len(name) > 128 or abs(moved) < 0.0005:
+            break
+        kept[name] = round(moved, 4)
+    return kept
 
 
 def _chosen(words: str, candidates: Sequence[Candidate]) -> str:

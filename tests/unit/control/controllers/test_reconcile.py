@@ -108,6 +108,17 @@ async def test_the_servers_own_form_of_a_value_is_no_reason_to_write(site):
     assert await site.look() == []
 
 
+async def test_a_decision_as_an_earlier_version_wrote_it_is_written_anew_once(site):
+    await site.serve()
+    (decision,) = site.model["status"]["decisions"]
+    assert [value for value in decision.values() if not value] == []
+    older = {**decision, "measured": [], "reports": [], "recorded": False}
+    site.api.change(MODEL, lambda model: model["status"].update(decisions=[older]))
+    assert await site.look() == ["PATCH models/flights/status"]
+    assert site.model["status"]["decisions"] == [decision]
+    assert await site.look() == []
+
+
 async def test_a_status_that_the_server_cuts_is_written_once_a_look(site):
     def prune(obj: Object) -> None:  # its CRD is older than the operator
         obj.get("status", {}).pop("notices", None)

@@ -73,6 +73,7 @@ BAD: list[tuple[Any, ...]] = [
     (["--image-pull-policy=always"], {}, "argument --image-pull-policy: 'always' is none of Always"),
     ([], {"STATIONKEEPER_LEADER_ELECTION": "maybe"}, "STATIONKEEPER_LEADER_ELECTION: 'maybe' is neither true nor false"),
     (["--receivers=/nowhere.yaml"], {}, "argument --receivers: "),
+    (["--prometheus=/nowhere.yaml"], {}, "argument --prometheus: "),
     (["--namespaces=ops"], {}, "--namespaces=ops"),
 ]
 
@@ -92,5 +93,5 @@ def test_help_describes_every_flag(capsys):
         parse(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for flag in ("--namespace", "--resync", "--leader-election", "--receivers", "--qps", "--log-level"):
+    for flag in ("--namespace", "--resync", "--leader-election", "--receivers", "--prometheus", "--qps", "--log-level"):
         assert flag in text

@@ -6,7 +6,7 @@ import pytest
 
 from stationkeeper.api.serving import Analysis
 from stationkeeper.api.status import Verdict
-from stationkeeper.control.planning.canary import Measured, analyse, percentile
+from stationkeeper.control.planning.canary import Measured, analyse, percentile, shift
 
 INFINITE = float("inf")
 
@@ -44,6 +44,34 @@ def test_a_step_holds_until_the_stable_revision_can_be_compared_with(candidate: 
         Verdict.INSUFFICIENT_DATA,
         "101 requests, 0 errors; the stable revision answered 99 beside it, and 100 are needed to compare them",
     )
+
+
+LIMIT = 0.25
+SHIFTS = [
+    ("it does what the gates saw", 0.3, 0.8, {"true": 0.5, "false": -0.5}, None),
+    ("it does half of it", 0.3, 0.5, {"true": 0.5, "false": -0.5}, 0.3),
+    ("it does as much the other way", 0.6, 0.1, {"true": 0.5, "false": -0.5}, 1.0),
+    ("it does nothing of it", 0.3, 0.3, {"true": 0.5, "false": -0.5}, 0.5),
+    ("the gates saw none", 0.3, 0.8, {}, 0.5),
+    ("a class that nobody answered any more was to come", 0.3, 0.3, {"late": 0.6, "false": -0.6}, 0.6),
+]
+
+
+@pytest.mark.parametrize(("stable", "candidate", "expected", "off"), [row[1:] for row in SHIFTS], ids=[row[0] for row in SHIFTS])
+def test_predictions_are_measured_from_where_the_gates_saw_them(
+    stable: float, candidate: float, expected: dict[str, float], off: float | None
+) -> None:
+    many = 100_000  # chance moves nothing
+    ours, theirs = answered(many, positive=candidate), answered(many, positive=stable)
+    found = shift(theirs, ours, expected)
+    assert found is not None
+    assert found.distance == pytest.approx(abs(candidate - stable))
+    assert found.deviation == pytest.approx(off or 0.0)
+    verdict = analyse(Analysis(max_prediction_shift=LIMIT), theirs, ours, (), expected)
+    assert verdict.verdict == (Verdict.BREACHED if off else Verdict.PASSED)
+    if off:
+        assert f"by {abs(candidate - stable):.2f}" in verdict.message
+        assert (f"by {off:.2f} from what the gates saw" in verdict.message) is bool(expected)
 
 
 def test_where_nothing_is_compared_the_stable_revision_need_not_answer() -> None:

@@ -15,7 +15,7 @@ CANARY = {"strategy": "Canary", "steps": [{"weight": 50, "hold": "1m"}], "analys
 
 
 def decided(world: World) -> list[tuple[str, int, bool]]:
-    return [(d["kind"], d["revision"], d["recorded"]) for d in world.model["status"].get("decisions") or []]
+    return [(d["kind"], d["revision"], d.get("recorded", False)) for d in world.model["status"].get("decisions") or []]
 
 
 def config_of(job: dict) -> RecordConfig:

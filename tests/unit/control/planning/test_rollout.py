@@ -20,7 +20,8 @@ CANARY = {
 
 
 def candidate(replicas: int = 4, **rollout) -> World:
-    """Revision 1 serves, revision 2 is published."""
+    """Revision 1 serves, revision 2 is published. What begins with `champion_` is told by its training."""
+    told = {name: rollout.pop(name) for name in list(rollout) if name.startswith("champion_")}
     world = World(policies=(policy(),))
     world.model["spec"]["serving"] = {"replicas": replicas}
     world.serve_first()
@@ -29,7 +30,7 @@ def candidate(replicas: int = 4, **rollout) -> World:
     world.check(DRIFT, DRIFT)
     world.settle()
     world.transcript.clear()
-    world.publish("second")
+    world.publish("second", **told)
     world.settle()
     return world
 
@@ -174,6 +175,39 @@ def test_a_bad_canary_is_taken_back_at_every_step(name, happens, why, step):
     assert [entry["digest"] for entry in status(world)["quarantine"]] == [digest("second")]
     later(world, hours=1)
     assert replicas(world) == {"1": 4}, "once per revision: it does not come back"
+
+
+SEEN = {"1": 0.5, "0": -0.5}
+EXPECTED = [
+    ("a shift that the gates saw is none", SEEN, 0.6, True),
+    ("no shift where the gates saw one is one", SEEN, 0.1, False),
+    ("of a revision without a figure the plain shift counts", {}, 0.6, False),
+]
+
+
+@pytest.mark.parametrize(("seen", "late", "stays"), [row[1:] for row in EXPECTED], ids=[row[0] for row in EXPECTED])
+def test_a_canary_is_measured_from_the_shift_that_its_gates_saw(seen, late, stays):
+    world = candidate(champion_shift=seen)
+    assert next(iter(world.kind("ModelRevision")[1:]))["spec"]["champion"].get("shift", {}) == seen
+    world.ready(2)
+    world.settle()
+    world.answered(1, 4000)
+    world.answered(2, 300, late=late)
+    later(world, seconds=5)
+    assert ("candidate" in status(world)) is stays
+    if not stays:
+        assert status(world)["decisions"][-1]["deviation"] == pytest.approx(abs(late - 0.1 - seen.get("1", 0)), abs=1e-3)
+        assert status(world)["decisions"][-1]["shift"] == pytest.approx(late - 0.1, abs=1e-3)
+
+
+def test_the_shift_that_gates_saw_is_of_one_champion_only():
+    world = candidate(champion_shift=SEEN, champion_digest=digest("another"))
+    world.ready(2)
+    world.settle()
+    world.answered(1, 4000)
+    world.answered(2, 300, late=0.6)
+    later(world, seconds=5)
+    assert "candidate" not in status(world)
 
 
 def test_a_canary_that_crashes_is_taken_back_though_the_others_answer():

@@ -156,6 +156,24 @@ def test_the_job_is_told_what_to_compare_and_where_the_candidate_is():
     assert selector["stationkeeper.dev/revision"] == "2"
 
 
+def test_the_job_is_told_what_the_gates_saw_the_predictions_differ_by():
+    world = World(policies=(policy(),))
+    world.model["spec"]["serving"] = {"replicas": 4}
+    world.serve_first()
+    world.model["spec"]["serving"]["rollout"] = SHADOW
+    world.advance(hours=2)
+    world.check(DRIFT, DRIFT)
+    world.settle()
+    world.publish("second", champion_shift={"1": 0.2, "0": -0.2})
+    world.settle()
+    world.ready(2)
+    world.settle()
+    later(world, seconds=TEN_MINUTES)
+    (job,) = shadow_jobs(world)
+    config = json.loads(job["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"])
+    assert config["expectedShift"] == {"1": 0.2, "0": -0.2}
+
+
 def test_evidence_is_never_early_and_a_comparison_runs_once():
     world = shadowing()
     later(world, seconds=TEN_MINUTES - 1)

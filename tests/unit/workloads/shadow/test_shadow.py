@@ -184,6 +184,45 @@ def test_a_model_that_answers_otherwise_is_found(store, share, verdict):
         assert "got another class" in found.message
 
 
+def always(answered: Answered, value: int) -> Answered:
+    """The answer of a model that says the same class to every row."""
+    document = json.loads(answered.body)
+    document["outputs"][0]["data"] = [value] * len(document["outputs"][0]["data"])
+    return replace(answered, body=json.dumps(document).encode())
+
+
+SEEN = [
+    ("it does what the gates saw", True, 1.0, Verdict.PASSED),
+    ("it does nothing of it", False, 1.0, Verdict.BREACHED),
+    ("it does as much the other way", True, -1.0, Verdict.BREACHED),
+    ("the gates saw nothing", True, 0.0, Verdict.PASSED),
+]
+
+
+@pytest.mark.parametrize(("changed", "sign", "verdict"), [row[1:] for row in SEEN], ids=[row[0] for row in SEEN])
+def test_by_the_same_rows_a_model_must_differ_as_its_gates_saw_it(store, changed, sign, verdict):
+    pod, labels = Pod(), list[int]()
+
+    def ask(body: bytes) -> Answered:
+        answered = pod(body)
+        labels.extend(json.loads(answered.body)["outputs"][0]["data"])
+        return always(answered, 1) if changed else answered
+
+    unbounded = config(max_disagreement=None, max_mean_difference=None)
+    for number in range(120):
+        ask(asked(3, number))
+    zeros = labels.count(0) / len(labels)
+    assert 0.3 < zeros < 0.7
+    told = unbounded.model_copy(update={"expected_shift": {"1": sign * zeros, "0": -sign * zeros} if sign else {}})
+    found = shadow(told, store, ask, NOW, lambda: 0.0)
+    assert found.verdict == verdict, found.message
+    written = report(store, found)
+    assert written.shift == ({"1": pytest.approx(zeros, abs=1e-5), "0": pytest.approx(-zeros, abs=1e-5)} if changed else {})
+    off = abs(zeros * changed - sign * zeros)
+    assert written.deviation == (pytest.approx(off, abs=1e-5) if sign else None)
+    assert ("from what the gates saw" in found.message) is (verdict == Verdict.BREACHED)
+
+
 def test_a_model_that_refuses_what_the_stable_one_answers_is_found(store):
     def refuse(body: bytes) -> Answered:
         return Answered(400, b'{"error": "inputs: no tensor for \'fuel\'"}', 0.001)
@@ -350,6 +389,15 @@ def test_classes_and_probabilities_are_compared_row_by_row():
 def test_shares_that_are_the_same_hide_nothing():
     found = compare(frame(label=["0", "1"] * 50), pl.DataFrame({"label": ["1", "0"] * 50}))
     assert (found.disagreement, found.mean_difference) == (1.0, None), "the distribution of classes is the same"
+
+
+def test_classes_beyond_those_that_pods_count_are_taken_together():
+    classes = [f"{number:02}" for number in range(40)]
+    was, now = frame(label=["00", "35", "36", "39"]), pl.DataFrame({"label": ["00", "00", "01", "38"]})
+    shift = compare(was, now, classes).shift
+    assert shift == {"00": 0.25, "01": 0.25, "other": -0.5}
+    assert compare(was, now, classes[:2]).shift == {"00": 0.25, "01": 0.25, "other": -0.5}
+    assert compare(was, was.select("label"), classes).shift == {}
 
 
 def test_of_several_classes_the_difference_lies_between_nothing_and_one():

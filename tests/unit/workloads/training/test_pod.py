@@ -14,6 +14,7 @@ from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob
+from stationkeeper.workloads.artifacts.columns import from_frame
 from stationkeeper.workloads.artifacts.errors import DigestMismatch, OwnerConflict, StoreUnavailable
 from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.loading import load_model
@@ -99,6 +100,29 @@ def test_refuses(
     summary = pod.train(tmp_path / "2", frame, store, **challenger(champion, **changes))
     assert (summary.outcome, summary.reason) == (TrainingOutcome.REFUSED, reason), summary.message
     assert {key for key in store.objects if key.startswith(("blobs/", "manifests/"))} == before
+
+
+def test_what_the_gates_saw_the_answers_differ_by_is_told(tmp_path: Path, first: tuple[MemoryStore, dict[str, Any]]) -> None:
+    store, champion = first
+    gates = [{"metric": "accuracy", "min": 0.1}, {"metric": "accuracy", "maxDrop": 0.9}]
+    always = {"class": "sklearn.dummy.DummyClassifier", "params": {"strategy": "constant", "constant": True}}
+    frame = pod.rows(80)
+    summary = pod.train(tmp_path / "2", frame, store, **challenger(champion, cause="Schedule", gates=gates, estimator=always))
+    manifest = load_manifest(store, champion["digest"])
+    predictor = load_model(manifest, {name: get_blob(store, ref) for name, ref in manifest.files.items()})
+    judged = frame.filter(pl.col("at") >= pod.START + timedelta(days=64))
+    labels = predictor.predict(from_frame(judged, manifest.features)).labels
+    assert labels is not None
+    refused_by_the_champion = float((labels == "false").mean())
+    assert 0.3 < refused_by_the_champion < 0.7
+    shift = {"true": pytest.approx(refused_by_the_champion), "false": pytest.approx(-refused_by_the_champion)}
+    assert load_manifest(store, summary.digest or "").evaluation.prediction_shift == shift
+    assert summary.champion_shift == {name: pytest.approx(value.expected, abs=5e-5) for name, value in shift.items()}
+
+
+def test_without_a_champion_there_is_nothing_to_differ_from(first: tuple[MemoryStore, dict[str, Any]]) -> None:
+    store, champion = first
+    assert load_manifest(store, champion["digest"]).evaluation.prediction_shift == {}
 
 
 def test_a_schedule_may_tie(tmp_path: Path, first: tuple[MemoryStore, dict[str, Any]]) -> None:

@@ -76,6 +76,7 @@ def test_a_promotion_holds_what_manifest_and_canary_say(world: tuple[dict[str, b
         "steps": 2,
         "measured": [{"number": 1, "requests": 900, "errors": 0, "p95Seconds": 0.004}],
         "shift": 0.02,
+        "queries": [{"name": "late", "value": 0.01, "max": 0.05}, {"name": "bookings", "min": 1.0, "problem": "it gives nan"}],
         "images": ["serve=registry/workloads@sha256:1", "train=registry/team@sha256:2"],
         "approver": "ana@example.com",
     }
@@ -97,6 +98,10 @@ def test_a_promotion_holds_what_manifest_and_canary_say(world: tuple[dict[str, b
     assert bundle.code.estimator == "sklearn.ensemble.HistGradientBoostingClassifier"
     assert bundle.rollout.steps_passed == 2
     assert bundle.rollout.measured[0].requests == 900
+    assert [(q.name, q.value, q.max, q.min, q.problem) for q in bundle.rollout.queries] == [
+        ("late", 0.01, 0.05, None, ""),
+        ("bookings", None, None, 1.0, "it gives nan"),
+    ]
     assert bundle.missing == []
 
 
