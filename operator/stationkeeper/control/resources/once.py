@@ -3,7 +3,7 @@
 from stationkeeper.api.jobs import JobConfig
 from stationkeeper.api.resources import Resources
 from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
-from stationkeeper.control.resources.training import RETRIES, failure_policy
+from stationkeeper.control.resources.jobs import RETRIES, failure_policy
 
 
 def once(
