@@ -1,6 +1,7 @@
 """What the operator tells a workload: one JSON object in the variable `STATIONKEEPER_CONFIG`."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Self
 
@@ -64,8 +65,8 @@ class QuarantinedTraining(Tolerant):
     reason: Annotated[str, Field(max_length=512)]
 
 
-class AttemptConfig(JobConfig):
-    """One attempt of one episode, which may publish a revision."""
+class AttemptConfig(JobConfig, ABC):
+    """One attempt of one episode, which may publish a revision: a training or an import."""
 
     episode: str
     attempt: int
@@ -84,9 +85,9 @@ class AttemptConfig(JobConfig):
         return self.lineage or self.model.uid
 
     @property
+    @abstractmethod
     def gates(self) -> Sequence[Gate]:
         """What a challenger must prove."""
-        raise NotImplementedError
 
 
 class TrainConfig(AttemptConfig):
