@@ -17,10 +17,11 @@ log = logging.getLogger(__name__)
 
 
 class Fetched(Tolerant):
-    """Which file was fetched."""
+    """Which file was fetched, and which rows."""
 
     digest: Digest
     size: int
+    evaluation: Digest | None = None  # of the list of objects of the rows that judge it
 
 
 def file_of(paths: Paths) -> Path:
@@ -57,7 +58,10 @@ def prepare(config: ImportConfig, artifacts: Store, opened: Open, paths: Paths) 
     if digest is None or (config.digest and digest != config.digest):
         raise invalid("InputChanged", f"{place.uri} is another file now than this import was for; the next look tells of it")
     log.info("fetched %s: %s, %d bytes", place.uri, digest, seen.size)
-    _record_of(paths).write_bytes(Fetched(digest=digest, size=seen.size).model_dump_json().encode())
-    rows = holdout.gather(config, artifacts, opened, paths.work / "inputs")
-    if rows is not None:
-        rows.write_parquet(paths.holdout)
+    which = Fetched(digest=digest, size=seen.size)
+    _record_of(paths).write_bytes(which.model_dump_json().encode())  # rows that cannot be read end the attempt of this file
+    judging = holdout.gather(config, artifacts, opened, paths.work / "inputs")
+    if judging is not None:
+        judging.rows.write_parquet(paths.holdout)
+        which = which.model_copy(update={"evaluation": judging.digest})
+        _record_of(paths).write_bytes(which.model_dump_json().encode())
