@@ -136,9 +136,11 @@ class RestoreConfig(JobConfig):
 
 
 class WatchConfig(JobConfig):
-    """One object to look at."""
+    """One object, or one image, to look at."""
 
-    uri: str
+    uri: str | None = None
+    image: str | None = None  # host/name:tag
+    insecure: bool = False
 
 
 class SweepConfig(JobConfig):

@@ -424,7 +424,7 @@ class _Planner:
             self._attempt(episode, rollout)
             | {
                 "onset": episode.onset,
-                "training": spec.trained,
+                "training": watching.pinned(spec.trained, self.watching.status),
                 "labels": spec.labels if spec.trained.data.feedback else None,
                 "anchor": self._anchor(rollout),
                 "quarantined": quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),
