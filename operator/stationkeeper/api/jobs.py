@@ -58,7 +58,7 @@ class JobConfig(Tolerant):
 
 
 class QuarantinedTraining(Tolerant):
-    """Data that this very code has made a quarantined revision of."""
+    """Data that this very code has made a quarantined revision of, or a published file that became one."""
 
     data_digest: Digest
     revision_digest: Digest
@@ -109,6 +109,7 @@ class ImportConfig(AttemptConfig):
 
     source: Source
     digest: Digest | None = None  # of the file that is wanted; None: whatever is there
+    quarantined: Annotated[list[QuarantinedTraining], Field(max_length=32)] = []  # files that are not wanted whatever is there
 
     @property
     def gates(self) -> Sequence[Gate]:

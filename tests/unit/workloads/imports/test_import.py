@@ -374,6 +374,19 @@ def test_an_attempt_that_has_ended_is_repeated_and_not_run_again(tmp_path):
     assert second.run(config(source("onnx"))) == told
 
 
+def test_a_file_that_is_quarantined_is_not_imported_whatever_was_asked_for(tmp_path):
+    pod = Pod(tmp_path, made.onnx_classifier())
+    bad = {"dataDigest": sha256(made.onnx_classifier()), "revisionDigest": sha256(b"bad"), "reason": "rolled back by a person"}
+    summary = pod.run(config(source("onnx"), cause="Source", quarantined=[bad]))
+    assert (summary.outcome, summary.reason) == ("Quarantined", "Quarantined")
+    assert "which is quarantined (rolled back by a person)" in summary.message
+    assert summary.data_digest == bad["dataDigest"], "so that the operator knows what lies there"
+    assert not [key for key in pod.artifacts.objects if key.startswith("manifests/")]
+    other = bad | {"dataDigest": sha256(b"another")}
+    again = Pod(tmp_path / "2", made.onnx_classifier()).run(config(source("onnx"), cause="Source", quarantined=[other]))
+    assert again.outcome == "Published"
+
+
 def test_a_damaged_model_is_found_by_its_golden_rows(tmp_path):
     pod = Pod(tmp_path, made.onnx_classifier())
     manifest = pod.manifest(pod.run(config(source("onnx"))))
