@@ -538,6 +538,21 @@ def test_a_route_is_for_whoever_may_make_one(cluster, users, user, why):
     refused(done, why) if why else taken(done)
 
 
+@pytest.mark.parametrize(
+    ("user", "secret", "why"),
+    [
+        ("trusted", "registry", "receive the secret registry: you must be allowed to get it"),
+        ("trusted", "s3-credentials", ""),
+        ("edit", "registry", ""),
+    ],
+)
+def test_a_pull_secret_is_for_whoever_may_get_it(cluster, users, user, secret, why):
+    made = model()
+    made["spec"]["training"]["watch"] = {"image": "registry.example.com/ops/trainer:stable", "pullSecretName": secret}
+    done = create(cluster, made, user)
+    refused(done, why) if why else taken(done)
+
+
 def test_an_edit_is_asked_about_like_a_new_model_and_what_changes_no_intent_is_not(cluster, users):
     cluster.create(model(name="edited"))
 

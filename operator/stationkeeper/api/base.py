@@ -91,6 +91,16 @@ WindowLength = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}(m|h|d)$", max_len
 # Five fields; the meaning (minute 61) is checked by the operator and told in status.
 Cron = Annotated[str, Field(pattern=r"^[-0-9*/,?A-Za-z]+( [-0-9*/,?A-Za-z]+){4}$", max_length=100)]
 S3Uri = Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=/-]*)?$", max_length=512)]
+# An image by its tag, with the host whose API is asked: a first part without a dot or a port would be no host but a name.
+ImageTag = Annotated[
+    str,
+    Field(
+        pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]{1,5})?|[A-Za-z0-9-]+:[0-9]{1,5}|localhost)"
+        r"(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
+        max_length=512,
+    ),
+]
+SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
 ScorerName = Annotated[
     str,

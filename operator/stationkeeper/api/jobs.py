@@ -1,6 +1,7 @@
 """What the operator tells a workload: one JSON object in the variable `STATIONKEEPER_CONFIG`."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Self
 
@@ -57,15 +58,15 @@ class JobConfig(Tolerant):
 
 
 class QuarantinedTraining(Tolerant):
-    """Data that this very code has made a quarantined revision of."""
+    """Data that this very code has made a quarantined revision of, or a published file that became one."""
 
     data_digest: Digest
     revision_digest: Digest
     reason: Annotated[str, Field(max_length=512)]
 
 
-class AttemptConfig(JobConfig):
-    """One attempt of one episode, which may publish a revision."""
+class AttemptConfig(JobConfig, ABC):
+    """One attempt of one episode, which may publish a revision: a training or an import."""
 
     episode: str
     attempt: int
@@ -84,9 +85,9 @@ class AttemptConfig(JobConfig):
         return self.lineage or self.model.uid
 
     @property
+    @abstractmethod
     def gates(self) -> Sequence[Gate]:
         """What a challenger must prove."""
-        raise NotImplementedError
 
 
 class TrainConfig(AttemptConfig):
@@ -108,6 +109,7 @@ class ImportConfig(AttemptConfig):
 
     source: Source
     digest: Digest | None = None  # of the file that is wanted; None: whatever is there
+    quarantined: Annotated[list[QuarantinedTraining], Field(max_length=32)] = []  # files that are not wanted whatever is there
 
     @property
     def gates(self) -> Sequence[Gate]:
@@ -135,9 +137,11 @@ class RestoreConfig(JobConfig):
 
 
 class WatchConfig(JobConfig):
-    """One object to look at."""
+    """One object, or one image, to look at."""
 
-    uri: str
+    uri: str | None = None
+    image: str | None = None  # host/name:tag
+    insecure: bool = False
 
 
 class SweepConfig(JobConfig):

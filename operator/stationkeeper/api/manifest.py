@@ -77,7 +77,8 @@ class GateResult(Tolerant):
     verdict: Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]
     challenger: Score | None = None
     champion: Score | None = None
-    drop: Score | None = None  # champion - challenger, paired; in a segment its interval holds for all segments at once
+    # champion - challenger, paired; its interval is as sure as the look must be, and in a segment holds for all segments at once
+    drop: Score | None = None
     resolves: float | None = None  # the smallest drop that these rows tell from none
     segment: str | None = None  # the part of the rows, as `column = value`; or a column, of its values that were not judged
     message: str = ""
@@ -157,6 +158,7 @@ class EvaluationRecord(Tolerant):
     accepted_without_gain: bool = False  # Schedule and CodeChange may tie: drift accepted, not cured
     candidates: list[Candidate] = []  # where several challengers were tried; the older half of the holdout chose
     frozen: Digest | None = None  # of the list of objects of a holdout of its own
+    look: int = 1  # the how manieth challenger of its episode was judged; each further look must be twice as sure
     anchor: Digest | None = None  # of an earlier revision that it was compared with too
     anchor_number: int | None = None
 

@@ -83,6 +83,8 @@ ENV_DIGEST: Final = "STATIONKEEPER_DIGEST"
 PATH_DATA: Final = "/mnt/data"
 PATH_MODEL: Final = "/mnt/model"
 PATH_WORK: Final = "/mnt/work"
+PATH_PULL_SECRET: Final = "/etc/stationkeeper/registry"  # noqa: S105  where the pod that looks at an image has it
+FILE_PULL_SECRET: Final = "config.json"  # noqa: S105  its one file there
 TERMINATION_LOG: Final = "/dev/termination-log"
 TERMINATION_LIMIT: Final = 4096  # bytes; the kubelet cuts what is longer
 

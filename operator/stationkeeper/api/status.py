@@ -377,10 +377,12 @@ class Restore(Tolerant):
 
 
 class Watched(Tolerant):
-    """What the object of training.watch was when it was first seen, and what it is."""
+    """What the object or the image of training.watch was when it was first seen, and what it is."""
 
-    uri: Annotated[str, Field(max_length=512, description="The object.")]
-    first: Annotated[Digest | None, Field(description="Digest of its state when it was first seen: no change.")] = None
+    uri: Annotated[str, Field(max_length=512, description="The object, or the image with its tag.")]
+    first: Annotated[
+        Digest | None, Field(description="Digest of its state when it was first seen, which is no change; of an image its own.")
+    ] = None
     digest: Annotated[Digest | None, Field(description="Digest of its state when it was last seen.")] = None
     since: Annotated[Time | None, Field(description="Since when it has been so.")] = None
     trouble: Annotated[str | None, Field(max_length=512, description="Why the newest look saw nothing, which is no change.")] = (

@@ -127,11 +127,11 @@ class RecordSummary(Summary):
 
 
 class WatchSummary(Summary):
-    """The state of a watched object."""
+    """The state of a watched object or image."""
 
     kind: Literal["Watch"] = "Watch"
     uri: Line
-    digest: Digest  # of size and ETag
+    digest: Digest  # of size and ETag; of an image its own
 
 
 class RestoredRevision(Tolerant):

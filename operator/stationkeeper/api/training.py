@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from stationkeeper.api.base import ApiModel, Cron, Duration, S3Uri, ScorerName, rules
+from stationkeeper.api.base import ApiModel, Cron, Duration, ImageTag, S3Uri, ScorerName, SecretName, rules
 from stationkeeper.api.data import Data
 from stationkeeper.api.evaluation import Evaluation
 from stationkeeper.api.resources import ResourceList, Resources
@@ -92,7 +92,7 @@ class TrainingContainer(ApiModel):
         list[EnvironmentVariable], Field(max_length=64, description="Its environment, beside what the contract gives.")
     ] = []
     pull_secrets: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]],
+        list[SecretName],
         Field(max_length=8, description="Secrets of this namespace that the image is pulled with."),
     ] = []
 
@@ -119,14 +119,47 @@ class TrainingWorkload(ApiModel):
 
 
 class Watch(ApiModel):
-    """An object in storage that stands for the training's code: when it changes, the code has changed."""
+    """What stands for the training's code: an object in storage, or the tag of an image. When it changes, the code has changed."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(("!self.uri.endsWith('/')", "watch.uri names one object: it must not end in a slash"))
+        json_schema_extra=rules(
+            ("has(self.uri) != has(self.image)", "watch needs exactly one of uri and image"),
+            ("!has(self.uri) || !self.uri.endsWith('/')", "watch.uri names one object: it must not end in a slash"),
+            (
+                "has(self.image) || !(self.insecure || has(self.pullSecretName))",
+                "watch.insecure and watch.pullSecretName say how an image is asked for: they need watch.image",
+            ),
+            (
+                "!(self.insecure && has(self.pullSecretName))",
+                "a password is not sent in the clear: watch.insecure and watch.pullSecretName exclude each other",
+            ),
+        )
     )
 
-    uri: Annotated[S3Uri, Field(description="The object: an archive of the code, say, or a file that a pipeline writes last.")]
+    uri: Annotated[
+        S3Uri | None, Field(description="The object: an archive of the code, say, or a file that a pipeline writes last.")
+    ] = None
+    image: Annotated[
+        ImageTag | None,
+        Field(
+            description="The image, with its registry and its tag: its digest is asked of the registry. Where training.container names "
+            "the very same, it trains by the digest that was seen."
+        ),
+    ] = None
+    insecure: Annotated[bool, Field(description="The registry speaks plain HTTP, as one inside the cluster may.")] = False
+    pull_secret_name: Annotated[
+        SecretName | None,
+        Field(
+            description="Secret of this namespace, of type kubernetes.io/dockerconfigjson, that the registry is asked with. Only the pod "
+            "that looks receives it. Without it: anonymously."
+        ),
+    ] = None
     schedule: Annotated[Cron, Field(description="When it is looked at (cron, UTC).")] = "*/15 * * * *"
+
+    @property
+    def target(self) -> str:
+        """What is watched, by its address."""
+        return self.uri or self.image or ""
 
 
 class Training(ApiModel):
@@ -163,7 +196,8 @@ class Training(ApiModel):
     data: Annotated[Data, Field(description="What it is fitted on.")]
     schedule: Annotated[Cron | None, Field(description="Retrain at these times too (cron, UTC).")] = None
     watch: Annotated[
-        Watch | None, Field(description="An object whose change retrains as a change of code does, through the same gates.")
+        Watch | None,
+        Field(description="An object or an image whose change retrains as a change of code does, through the same gates."),
     ] = None
     evaluation: Annotated[Evaluation, Field(description="What a new model must prove.")]
     resources: Annotated[Resources, Field(description="CPU and memory of each step of the training pod.")] = Resources(

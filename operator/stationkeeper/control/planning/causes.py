@@ -146,6 +146,9 @@ def _new_file(s: Situation) -> Wanted | None:
         return None
     # The number tells a second import of a file from the first, whose outcome is written and would only be repeated.
     key = f"{newest.digest if newest else ''}/{s.status.latest_revision}/{seen}/{s.template_digest}"
+    if newest and newest.data_digest == seen:
+        # Another format mostly comes with another file, which nobody has looked at yet: whatever is there is meant.
+        return Wanted(Cause.SOURCE, key, "the spec takes the published file for something else than before")
     return Wanted(Cause.SOURCE, key, f"a file was published ({short(seen)})", source=seen)
 
 

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.conditions import Reason
 from stationkeeper.api.meta import TRAINING_CONTAINERS
-from stationkeeper.api.status import Cause, Episode, LastTraining, TrainingOutcome, Waiting
+from stationkeeper.api.status import Cause, Episode, LastTraining, SourceStatus, TrainingOutcome, Waiting
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import evidence, workload
 from stationkeeper.control.planning.causes import Situation, Wanted, by_the_clock, is_final, pending, wanted
 from stationkeeper.control.planning.guards import Refusal, growing, refusal
+from stationkeeper.control.planning.published import fetched
 from stationkeeper.control.planning.types import Object, Observed, Ref
 from stationkeeper.control.resources import names
 
@@ -40,6 +41,7 @@ class Training:
     handled_retrain: str | None
     scheduled_at: datetime | None
     grown_at: datetime | None
+    source: SourceStatus | None = None  # what another pipeline has published, as far as it is known now
     run: bool = False  # the Job of episode.attempt is wanted
     delete: tuple[Ref, ...] = ()
     published: TrainingSummary | None = None  # a record must be made of it
@@ -67,11 +69,13 @@ def plan_training(observed: Observed, situation: Situation) -> Training:
         handled_retrain=status.handled_retrain,
         scheduled_at=status.scheduled_at,
         grown_at=status.grown_at,
+        source=situation.published,
     )
     if training.episode and _attempt_open(training.episode, training.last):
         training = _follow(observed, situation, training)
         if training.running:
             return training
+        situation = replace(situation, published=training.source)
     if training.episode:
         training = _close_if_over(situation, training)
     return _start(replace_status(situation, training), training)
@@ -187,7 +191,16 @@ def _conclude(situation: Situation, training: Training, summary: TrainingSummary
     if (untrained or (situation.owner.spec.source and not published)) and starts:
         starts = starts[:-1]  # nothing was trained, or what was looked at was not imported
     after = _after(situation, episode, summary)
+    training = replace(training, source=_source(situation, episode, summary))
     return replace(training, episode=after, last=last, published=published, refused=refused, starts=starts)
+
+
+def _source(situation: Situation, episode: Episode, summary: TrainingSummary) -> SourceStatus | None:
+    """What lies at the source, after an import that fetched whatever was there."""
+    source, known = situation.owner.spec.source, situation.published
+    if source is None or episode.source or summary.data_digest is None or episode.attempted_at is None:
+        return known
+    return fetched(known, source.uri, summary.data_digest, episode.attempted_at)
 
 
 def _number(episode: Episode, summary: TrainingSummary) -> int | None:

@@ -133,8 +133,9 @@ def newest_watch(observed: Observed, cronjob: Object) -> WatchSummary | FailureS
         for end in (end for pod in _pods_of(observed, job) for end in ended(pod, (CONTAINER_WATCH,))):
             if said := _parse(WatchSummary, end.message):
                 return said
-        if finished(job) not in (None, "Complete"):
-            return failure(observed, job, (CONTAINER_WATCH,))
+        if (ending := finished(job)) not in (None, "Complete"):
+            silent = "the pod that looks left no message; see that its image and the secrets that it is given can be had"
+            return failure(observed, job, (CONTAINER_WATCH,)) or FailureSummary(reason=str(ending), message=silent)
     return None
 
 

@@ -17,7 +17,7 @@ from stationkeeper.api.meta import (
 )
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
-from stationkeeper.api.status import CheckStatus, Episode, ModelStatus, RetiredRef, SourceStatus
+from stationkeeper.api.status import Cause, CheckStatus, Episode, ModelStatus, RetiredRef, SourceStatus
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.control.planning import (
     afterlife,
@@ -420,8 +420,9 @@ class _Planner:
         if source is None:
             return training_job(self.owner, self._train_config(episode, rollout), self.image)
         attempt = self._attempt(episode, rollout)
-        imported = ImportConfig.model_validate(attempt | {"source": source, "digest": episode.source})
-        return import_job(self.owner, imported, self.image)
+        unwanted = quarantine.files(rollout.quarantine) if episode.cause == Cause.SOURCE else []
+        imported = attempt | {"source": source, "digest": episode.source, "quarantined": unwanted}
+        return import_job(self.owner, ImportConfig.model_validate(imported), self.image)
 
     def _train_config(self, episode: Episode, rollout: Rollout) -> TrainConfig:
         spec = self.owner.spec
@@ -429,7 +430,7 @@ class _Planner:
             self._attempt(episode, rollout)
             | {
                 "onset": episode.onset,
-                "training": spec.trained,
+                "training": watching.pinned(spec.trained, self.watching.status),
                 "labels": spec.labels if spec.trained.data.feedback else None,
                 "anchor": self._anchor(rollout),
                 "quarantined": quarantine.trainings(rollout.quarantine, episode.template_digest, self._serving_record(rollout)),
@@ -515,7 +516,7 @@ class _Planner:
             ready_replicas=rollout.ready_replicas,
             selector=selector,
             latest_revision=max([self.status.latest_revision, used, *numbers]),
-            source=self.published,
+            source=training.source,
             episode=training.episode,
             waiting=training.waiting,
             last_training=training.last,

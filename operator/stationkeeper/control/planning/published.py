@@ -1,5 +1,7 @@
 """The memory of what another pipeline has published: what is new of it. Pure."""
 
+from datetime import datetime
+
 from stationkeeper.api.source import Source
 from stationkeeper.api.status import SourceStatus
 from stationkeeper.api.summary import SourceSummary
@@ -20,3 +22,13 @@ def seen(source: Source | None, before: SourceStatus | None, summary: SourceSumm
     return SourceStatus(
         uri=summary.uri, digest=summary.digest, size=summary.size, seen_at=summary.seen_at, message=summary.message
     )
+
+
+def fetched(before: SourceStatus | None, uri: str, digest: str, at: datetime) -> SourceStatus:
+    """What lies at the source once an import has fetched a file that was begun at this moment: it has looked, too.
+
+    Without it an older look would ask for what was there before.
+    """
+    if before and (before.digest == digest or before.seen_at >= at):
+        return before
+    return SourceStatus(uri=uri, digest=digest, seen_at=at)

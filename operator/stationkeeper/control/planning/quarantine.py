@@ -39,3 +39,12 @@ def trainings(
         for entry in entries
         if entry.data_digest and entry.template_digest == template_digest and not entry.lifted and entry.data_digest != proven
     ]
+
+
+def files(entries: Sequence[Quarantined]) -> list[QuarantinedTraining]:
+    """Published files that became a quarantined revision, whatever they were taken for."""
+    return [
+        QuarantinedTraining(data_digest=entry.data_digest, revision_digest=entry.digest, reason=entry.reason)
+        for entry in entries
+        if entry.data_digest and not entry.lifted
+    ]

@@ -1,4 +1,4 @@
-"""The object of `training.watch`: what it was, what it is, and who looks at it. Pure.
+"""The object or the image of `training.watch`: what it was, what it is, and who looks at it. Pure.
 
 That it cannot be seen is told, and is never a change.
 """
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stationkeeper.api.jobs import WatchConfig
 from stationkeeper.api.status import Watched
 from stationkeeper.api.summary import FailureSummary, WatchSummary
+from stationkeeper.api.training import Training
 from stationkeeper.control.planning import evidence
 from stationkeeper.control.planning.intent import combined_digest, training_digest
 from stationkeeper.control.planning.types import Event, Object, Observed
@@ -20,7 +20,7 @@ from stationkeeper.control.resources.watch import watch_cronjob
 
 @dataclass(frozen=True)
 class Watching:
-    """What status says of the object, and the CronJob that looks at it."""
+    """What status says of it, and the CronJob that looks at it."""
 
     status: Watched | None
     apply: tuple[Object, ...] = ()
@@ -30,25 +30,24 @@ class Watching:
 def plan_watch(
     observed: Observed, owner: Owner, before: Watched | None, trained: Sequence[str], image: Image, now: datetime
 ) -> Watching:
-    """Take in what the newest look says. Nothing is remembered of an object that is not watched any more.
+    """Take in what the newest look says. Nothing is remembered of what is not watched any more.
 
-    `trained`: digests of what was trained. One may tell that the object, as it is seen first, has been trained already: on
+    `trained`: digests of what was trained. One may tell that what is seen first has been trained already: on
     another cluster, or before this status was lost.
     """
     training = owner.spec.training
     watch = training.watch if training else None
     if training is None or watch is None:
         return Watching(None)
-    config = WatchConfig(model=owner.identity, storage=owner.spec.storage, uri=watch.uri)
-    apply = (watch_cronjob(owner, config, watch.schedule, image),)
-    known = before if before and before.uri == watch.uri else Watched(uri=watch.uri)
+    apply = (watch_cronjob(owner, watch, image),)
+    known = before if before and before.uri == watch.target else Watched(uri=watch.target)
     match _said(observed, owner):
-        case WatchSummary(uri=watch.uri, digest=seen):
+        case WatchSummary(uri=watch.target, digest=seen):
             done = combined_digest(training_digest(training), seen) in trained
             return _seen(known, seen, done, apply, now.replace(microsecond=0))
         case FailureSummary() as failed:
             trouble = f"{failed.reason}: {failed.message}"[:512]
-            told = () if trouble == known.trouble else (Event("Warning", "WatchFailed", f"{watch.uri}: {trouble}"[:1024]),)
+            told = () if trouble == known.trouble else (Event("Warning", "WatchFailed", f"{watch.target}: {trouble}"[:1024]),)
             return Watching(known.model_copy(update={"trouble": trouble}), apply, told)
         case _:
             return Watching(before if before == known else None, apply)
@@ -61,6 +60,21 @@ def _seen(known: Watched, seen: str, done: bool, apply: tuple[Object, ...], now:
     after = known.model_copy(update={"first": first, "digest": seen, "since": now, "trouble": None})
     told = (Event("Normal", "WatchedChanged", f"{known.uri} is another than before"),) if known.digest else ()
     return Watching(after, apply, told)
+
+
+def pinned(training: Training, watched: Watched | None) -> Training:
+    """The training by the digest that its image's tag was seen to stand for, where the tag is watched.
+
+    The tag itself would not do: a node that knows an image of that name does not ask for a newer one, and what the tag stands for
+    when the pod begins need not be what was seen.
+    """
+    watch, theirs = training.watch, training.container
+    if theirs is None or watch is None or watch.image != theirs.image or watched is None:
+        return training
+    if watched.uri != watch.image or watched.digest is None:
+        return training
+    by_digest = f"{theirs.image.rpartition(':')[0]}@{watched.digest}"
+    return training.model_copy(update={"container": theirs.model_copy(update={"image": by_digest})})
 
 
 def _said(observed: Observed, owner: Owner) -> WatchSummary | FailureSummary | None:

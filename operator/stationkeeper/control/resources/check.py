@@ -5,8 +5,8 @@ from stationkeeper.api.meta import COMPONENT_CHECK, CONTAINER_CHECK, LABEL_POLIC
 from stationkeeper.api.resources import ResourceList, Resources
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
+from stationkeeper.control.resources.jobs import failure_policy
 from stationkeeper.control.resources.schedule import check_schedule
-from stationkeeper.control.resources.training import failure_policy
 
 CHECK_RESOURCES = Resources(requests=ResourceList(cpu="100m", memory="256Mi"))
 DEADLINE_SECONDS = 900

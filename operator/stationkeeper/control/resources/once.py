@@ -3,11 +3,20 @@
 from stationkeeper.api.jobs import JobConfig
 from stationkeeper.api.resources import Resources
 from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
-from stationkeeper.control.resources.training import RETRIES, failure_policy
+from stationkeeper.control.resources.jobs import RETRIES, failure_policy
 
 
 def once(
-    owner: Owner, config: JobConfig, image: Image, *, name: str, component: str, resources: Resources, deadline: int, keep: int
+    owner: Owner,
+    config: JobConfig,
+    image: Image,
+    *,
+    name: str,
+    component: str,
+    resources: Resources,
+    deadline: int,
+    keep: int,
+    stored: bool = True,
 ) -> Object:
     """The complete Job.
 
@@ -20,11 +29,12 @@ def once(
         resources: requests and limits.
         deadline: seconds that it may take.
         keep: seconds that it stays when it has ended.
+        stored: whether it is given the credentials of the store.
     """
     child_labels = labels(owner, component)
     command = ["python3", "-m", f"stationkeeper.workloads.jobs.{component}"]
-    # /tmp is an emptyDir of the pod's own
-    work = container(component, image, command, environment(config, owner.spec.storage), resources, {"tmp": "/tmp"})  # noqa: S108
+    env = environment(config, owner.spec.storage if stored else None)
+    work = container(component, image, command, env, resources, {"tmp": "/tmp"})  # noqa: S108  an emptyDir of the pod's own
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -5,7 +5,7 @@ from stationkeeper.api.meta import COMPONENT_SHADOW, CONTAINER_SHADOW, LABEL_SHA
 from stationkeeper.api.resources import ResourceList, Resources
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
-from stationkeeper.control.resources.training import failure_policy
+from stationkeeper.control.resources.jobs import failure_policy
 
 RESOURCES = Resources(requests=ResourceList(cpu="100m", memory="256Mi"))
 DEADLINE_SECONDS = 1200

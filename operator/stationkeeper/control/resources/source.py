@@ -3,30 +3,18 @@
 from stationkeeper.api.jobs import ImportConfig, LookConfig
 from stationkeeper.api.meta import (
     COMPONENT_LOOK,
-    COMPONENT_TRAINING,
     CONTAINER_LOOK,
     CONTAINER_PREPARE,
     CONTAINER_PUBLISH,
-    LABEL_EPISODE,
     PATH_DATA,
     PATH_MODEL,
     PATH_WORK,
 )
 from stationkeeper.api.resources import ResourceList, Resources
 from stationkeeper.control.resources import names
-from stationkeeper.control.resources.common import (
-    Image,
-    Object,
-    Owner,
-    container,
-    environment,
-    labels,
-    metadata,
-    pod_spec,
-    whole_seconds,
-)
+from stationkeeper.control.resources.common import Image, Object, Owner, container, environment, labels, metadata, pod_spec
+from stationkeeper.control.resources.jobs import attempt_job, failure_policy
 from stationkeeper.control.resources.schedule import check_schedule
-from stationkeeper.control.resources.training import KEEP_SECONDS, RETRIES, failure_policy
 
 LOOK_RESOURCES = Resources(requests=ResourceList(cpu="50m", memory="128Mi"))
 DEADLINE_SECONDS = 600
@@ -71,22 +59,6 @@ def look_cronjob(owner: Owner, config: LookConfig, image: Image) -> Object:
 
 def import_job(owner: Owner, config: ImportConfig, image: Image) -> Object:
     """The complete Job of one attempt: a training without `train`, under the name that the training would have."""
-    job_labels = labels(owner, COMPONENT_TRAINING, **{LABEL_EPISODE: config.episode})
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata(owner, names.training_job(owner.name, owner.uid, config.episode, config.attempt), job_labels),
-        "spec": {
-            "backoffLimit": RETRIES,
-            "activeDeadlineSeconds": whole_seconds(config.source.time_limit),
-            "ttlSecondsAfterFinished": KEEP_SECONDS,
-            "podFailurePolicy": failure_policy([CONTAINER_PREPARE, CONTAINER_PUBLISH]),
-            "template": {"metadata": {"labels": job_labels}, "spec": _pod(owner, config, image)},
-        },
-    }
-
-
-def _pod(owner: Owner, config: ImportConfig, image: Image) -> Object:
     env, resources = environment(config, owner.spec.storage), config.source.resources
     mounts: dict[str, str | tuple[str, bool]] = {
         "data": PATH_DATA,
@@ -95,13 +67,11 @@ def _pod(owner: Owner, config: ImportConfig, image: Image) -> Object:
         "tmp": "/tmp",  # noqa: S108  an emptyDir of the pod's own
     }
     judge = mounts | {"data": (PATH_DATA, True), "model": (PATH_MODEL, True)}
-    return pod_spec(
-        [container(CONTAINER_PUBLISH, image, _step(CONTAINER_PUBLISH), env, resources, judge)],
-        ["data", "model", "work", "tmp"],
-        initContainers=[container(CONTAINER_PREPARE, image, _step(CONTAINER_PREPARE), env, resources, mounts)],
-        restartPolicy="Never",
-        terminationGracePeriodSeconds=10,
-    )
+    steps = [
+        container(CONTAINER_PREPARE, image, _step(CONTAINER_PREPARE), env, resources, mounts),
+        container(CONTAINER_PUBLISH, image, _step(CONTAINER_PUBLISH), env, resources, judge),
+    ]
+    return attempt_job(owner, config, config.source.time_limit, steps, list(mounts))
 
 
 def _step(name: str) -> list[str]:

@@ -7,6 +7,7 @@ Each library is loaded where a model needs it, and by nothing else.
 """
 
 import json
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 
-_BYTES: Final = 400  # of a library's message; what follows is its stack
+_BYTES: Final = 400  # of a library's message
+_RAISED_AT: Final = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 
 
 def load_xgboost(data: bytes) -> Any:
@@ -30,9 +32,13 @@ def load_xgboost(data: bytes) -> Any:
         booster.load_model(bytearray(data))
         booster.set_param({"nthread": 1})  # replicas are how serving scales
     except xgboost.core.XGBoostError as error:
-        said = str(error).strip().partition("Stack trace")[0][:_BYTES]
-        raise MalformedArtifact(f"it is no XGBoost model in JSON or UBJSON: {' '.join(said.split())}") from error
+        raise MalformedArtifact(f"it is no XGBoost model in JSON or UBJSON: {said(error)[:_BYTES]}") from error
     return booster
+
+
+def said(error: BaseException) -> str:
+    """The first line of an exception's message; of XGBoost's without the time and the place in the source that it was built from."""
+    return _RAISED_AT.sub("", (str(error).strip().splitlines() or [""])[0])
 
 
 def objective_of(booster: Any) -> str:

@@ -65,6 +65,12 @@ def evaluation(identity: str, attempt: int) -> str:
     return layout.evaluation(identity, attempt)
 
 
+def evaluations(identity: str) -> tuple[str, str]:
+    """Prefix and suffix of the same of all attempts of an episode; the attempt stands between them."""
+    before, after = evaluation(identity, 0).split("/0/")
+    return f"{before}/", f"/{after}"
+
+
 def exchange(identity: str, attempt: int, name: str) -> str:
     """A file that an attempt and the workload that trains for it hand each other."""
     return f"{episode(identity, attempt)}exchange/{name}"

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.manifest import Column, ColumnKind, Task
+from stationkeeper.workloads.artifacts.boosters import said
 from stationkeeper.workloads.artifacts.columns import Array
 from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.runtime import Predictions, Predictor
@@ -80,7 +81,7 @@ def _tried(predictor: Predictor, columns: Mapping[str, Array]) -> Predictions | 
     except MemoryError:
         raise  # the machine's fault
     except Exception as error:  # a model may fail in any way, and ONNX Runtime's exceptions share no base class
-        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+        return f"{type(error).__name__}: {said(error)[:300]}"
 
 
 def wrong(given: Predictions | str, found: Signature, rows: int) -> str:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
+from stationkeeper.api.base import Digest
 from stationkeeper.api.data import Data
+from stationkeeper.api.evaluation import Holdout
 from stationkeeper.api.jobs import ImportConfig
 from stationkeeper.api.manifest import DataRecord, Task
 from stationkeeper.workloads.artifacts import keys
@@ -14,16 +16,18 @@ from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.imports.place import Open
 from stationkeeper.workloads.imports.signature import Signature
 from stationkeeper.workloads.training import reading, schema
+from stationkeeper.workloads.training.divide import Frozen
 from stationkeeper.workloads.training.ending import AttemptEnded, invalid
 from stationkeeper.workloads.training.handover import Prepared, Schema
 from stationkeeper.workloads.training.inputs import fetch, freeze
+from stationkeeper.workloads.training.overlap import Judging
 from stationkeeper.workloads.training.sample import Limit
 
 log = logging.getLogger(__name__)
 
 
-def gather(config: ImportConfig, artifacts: Store, opened: Open, folder: Path) -> pl.DataFrame | None:
-    """The evaluation set as it is there; None where the spec names none.
+def gather(config: ImportConfig, artifacts: Store, opened: Open, folder: Path) -> Frozen | None:
+    """The evaluation set as it is there, and the digest of the list of its objects; None where the spec names none.
 
     Raises:
         AttemptEnded: InvalidData when there are no rows, or they cannot be read.
@@ -42,7 +46,7 @@ def gather(config: ImportConfig, artifacts: Store, opened: Open, folder: Path) -
     for file in files:
         file.path.unlink()
     log.info("%d rows judge", frame.height)
-    return frame
+    return Frozen(frame, inputs.digest)
 
 
 def meant(frame: pl.DataFrame, data: Data, found: Signature) -> pl.DataFrame:
@@ -67,8 +71,12 @@ def meant(frame: pl.DataFrame, data: Data, found: Signature) -> pl.DataFrame:
     return rows
 
 
-def prepared(config: ImportConfig, store: Store, rows: pl.DataFrame, found: Signature, record: DataRecord) -> Prepared:
+def prepared(
+    config: ImportConfig, store: Store, rows: pl.DataFrame, found: Signature, record: DataRecord, frozen: Digest | None
+) -> Prepared:
     """What the gates are told of the rows. Which of them a model learned from is known of a champion that was trained here.
+
+    `frozen`: digest of the list of their objects.
 
     Raises:
         StoreError, ArtifactError: when the champion's manifest cannot be read.
@@ -89,5 +97,6 @@ def prepared(config: ImportConfig, store: Store, rows: pl.DataFrame, found: Sign
         holdout_rows=rows.height,
         holdout_start=first,
         holdout_end=last,
-        champion_through=champion.data.through if champion else None,
+        champion_through=Judging(Holdout(), frozen).known_through(champion) if champion else None,
+        frozen=frozen,
     )

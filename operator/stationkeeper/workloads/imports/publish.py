@@ -64,7 +64,7 @@ def evaluate_and_publish(config: ImportConfig, store: Store, paths: Paths) -> Tr
     files = {MODEL_FILES[config.source.format]: data, FILE_GOLDEN: proof.encode()}
     if rows is None:
         return _publish(imported, store, describe(imported, UNJUDGED), files)
-    told = holdout.prepared(config, store, rows, found, imported.data)
+    told = holdout.prepared(config, store, rows, found, imported.data, which.evaluation)
     answers = golden.answered(predictor, found, from_frame(rows, found.features))
     verdict = evaluate(config, store, told, rows, answers)
     if not verdict.decision.accepted:

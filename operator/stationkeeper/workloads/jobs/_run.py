@@ -22,6 +22,7 @@ from stationkeeper.workloads.artifacts.errors import (
     StoreError,
     StoreUnavailable,
 )
+from stationkeeper.workloads.artifacts.registry import ImageMissing, RegistryDenied, RegistryUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ _FAILURES: Final[tuple[tuple[type[BaseException], str, int], ...]] = (
     (NotFound, "ArtifactMissing", EXIT_INVALID),
     (ArtifactError, "ArtifactCorrupt", EXIT_INVALID),
     (StoreError, "StorageFailed", EXIT_TRANSIENT),
+    (RegistryUnavailable, "RegistryUnreachable", EXIT_TRANSIENT),
+    (RegistryDenied, "RegistryDenied", EXIT_INVALID),
+    (ImageMissing, "ImageMissing", EXIT_INVALID),
     (MemoryError, "OutOfMemory", EXIT_TRANSIENT),
 )
 

@@ -21,7 +21,8 @@ class Comparison:
 
     challenger: Score
     champion: Score
-    drop: Score  # champion - challenger
+    drop: Score  # champion - challenger; its interval is as sure as the look must be
+    gain: float | None  # challenger - champion, as far as this look can count on it; None where resamples have no score
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +34,7 @@ class Bench:
     champion: Answers | None
     blocks: NDArray[np.int64] | None
     seed: int
+    look: int = 1  # which one at the gates of its episode: see `looks`
     # Several gates may ask for one metric. It is remembered here and goes with the rows.
     _resampled: dict[tuple[int, str], Floats] = field(default_factory=dict, init=False, repr=False)
 
@@ -55,7 +57,13 @@ class Bench:
     def _resamples(self) -> bootstrap.Resamples:
         truth = self.challenger.truth
         strata = np.zeros(len(truth), np.int64) if self.task is Task.REGRESSION else truth
-        return bootstrap.Resamples(len(truth), self.blocks, strata, self.seed)
+        # Twice as far out in the tail there must be as many resamples as before.
+        return bootstrap.Resamples(len(truth), self.blocks, strata, self.seed, bootstrap.REPLICATES * bootstrap.surer(self.look))
+
+    @property
+    def sureness(self) -> str:
+        """What people are told of a further look."""
+        return f" (look {self.look} of this episode, which must be {bootstrap.surer(self.look)} times as sure)" * (self.look > 1)
 
 
 def measure(bench: Bench, metric: str) -> Score:
@@ -76,11 +84,24 @@ def compare(bench: Bench, metric: str) -> Comparison:
     assert bench.champion is not None
     our, their = (point(answers, metric) for answers in (bench.challenger, bench.champion))
     ours, theirs = (bench.resampled(answers, metric) for answers in (bench.challenger, bench.champion))
-    return Comparison(_score(our, ours), _score(their, theirs), _score(their - our, theirs - ours))
+    drop = _score(their - our, theirs - ours, bootstrap.TAIL / bootstrap.surer(bench.look))
+    return Comparison(_score(our, ours), _score(their, theirs), drop, counted(bench, our - their, ours - theirs))
 
 
-def _score(value: float, resampled: Floats) -> Score:
-    low, high = bootstrap.interval(resampled) or (None, None)
+def counted(bench: Bench, value: float, resampled: Floats) -> float | None:
+    """As much of a value as a look can count on: the first on what it saw, each further one on half the chance to err.
+
+    So the first takes the value itself, the second what three in four resamples exceed, the third seven in eight.
+    None when too many resamples have no value.
+    """
+    if bench.look == 1:
+        return value
+    found = bootstrap.quantiles(resampled, [0.5 / bootstrap.surer(bench.look)])
+    return found[0] if found else None
+
+
+def _score(value: float, resampled: Floats, tail: float = bootstrap.TAIL) -> Score:
+    low, high = bootstrap.interval(resampled, tail) or (None, None)
     return Score(value=value, low=low, high=high)
 
 

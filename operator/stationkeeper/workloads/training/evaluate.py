@@ -21,8 +21,8 @@ from stationkeeper.workloads.artifacts.outputs import moved
 from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.training import bootstrap, estimators
-from stationkeeper.workloads.training.bench import Bench, compare, measure, point
-from stationkeeper.workloads.training.gates import Decision, decide, judge, judge_anchor, refused
+from stationkeeper.workloads.training.bench import Bench, Comparison, compare, measure, point
+from stationkeeper.workloads.training.gates import Decision, Gain, decide, judge, judge_anchor, refused
 from stationkeeper.workloads.training.handover import Prepared, Schema
 from stationkeeper.workloads.training.metrics import Answers, judged
 from stationkeeper.workloads.training.overlap import Judging
@@ -63,6 +63,7 @@ class Verdict:
             accepted_without_gain=self.decision.without_gain,
             candidates=list(self.candidates),
             frozen=prepared.frozen,
+            look=prepared.look,
             anchor=config.anchor.digest if config.anchor else None,
             anchor_number=config.anchor.number if config.anchor else None,
         )
@@ -99,11 +100,11 @@ def evaluate(config: AttemptConfig, store: Store, prepared: Prepared, holdout: p
     champion, incomparable = None, None
     if config.champion:
         champion, incomparable = _ask(store, config.champion.digest, holdout, meaning)
-    whole = _bench(config, meaning, holdout, known, answers, None)
+    whole = _bench(config, prepared, holdout, known, answers, None)
     fresh = known & _fresh(holdout, meaning, prepared.champion_through, "champion")
     if champion is not None and not prepared.champion_shares_split:
         champion, incomparable = None, _UNTOLD
-    paired = _bench(config, meaning, holdout, fresh, answers, champion) if champion is not None else None
+    paired = _bench(config, prepared, holdout, fresh, answers, champion) if champion is not None else None
     gates, kept = config.gates, holdout.filter(pl.Series(fresh))
     results = [
         *judge(gates, whole, paired, incomparable),
@@ -135,7 +136,7 @@ def _anchored(
         judging = Judging(rule, prepared.frozen, prepared.frozen_apart)
         if meaning.timestamp or judging.shares_split(anchor.manifest, [column.name for column in meaning.features]):
             rows = known & _fresh(holdout, meaning, judging.known_through(anchor.manifest), "anchor")
-            paired = _bench(config, meaning, holdout, rows, answers, anchor)
+            paired = _bench(config, prepared, holdout, rows, answers, anchor)
         else:
             why = "its training rows cannot be told from the holdout"
     return judge_anchor(config.training.evaluation.gates, paired, config.anchor.number, why)
@@ -169,7 +170,7 @@ def _verdict(
     incomparable: str | None,
 ) -> Verdict:
     pairs = {name: compare(paired, name) for name in names} if paired is not None and paired.enough() else {}
-    gain = -pairs[names[0]].drop.value if pairs else None
+    gain = _gain(pairs[names[0]]) if pairs else None
     number = config.champion.number if config.champion else None
     decision = decide(results, config.cause, gain, number, incomparable)
     metrics = (
@@ -180,6 +181,10 @@ def _verdict(
         log.info("%s %.4f%s", name, score.value, against)
     log.info("gates: %s (%s)", decision.reason, decision.message)
     return Verdict(decision, results, metrics, {name: pair.champion for name, pair in pairs.items()})
+
+
+def _gain(pair: Comparison) -> Gain | None:
+    return None if pair.gain is None else Gain(-pair.drop.value, pair.gain)
 
 
 def known_rows(holdout: pl.DataFrame, meaning: Schema) -> NDArray[np.bool_]:
@@ -218,13 +223,13 @@ def _microseconds(rows: pl.DataFrame, meaning: Schema) -> NDArray[np.int64] | No
 
 def _bench(
     config: AttemptConfig,
-    meaning: Schema,
+    prepared: Prepared,
     holdout: pl.DataFrame,
     rows: NDArray[np.bool_],
     ours: Predictions,
     champion: Earlier | None,
 ) -> Bench:
-    kept = holdout.filter(pl.Series(rows))
+    meaning, kept = prepared.rows_schema, holdout.filter(pl.Series(rows))
     theirs = answers_for(meaning, champion.manifest.classes, at(champion.answers, rows), kept) if champion else None
     times = _microseconds(kept, meaning)
     return Bench(
@@ -233,6 +238,7 @@ def _bench(
         champion=theirs,
         blocks=bootstrap.time_blocks(times) if times is not None else None,
         seed=estimators.seed_of(config.model.uid, config.episode, config.attempt),
+        look=prepared.look,
     )
 
 

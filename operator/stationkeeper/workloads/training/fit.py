@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import Task
 from stationkeeper.api.summary import FailureSummary
+from stationkeeper.workloads.artifacts.boosters import said
 from stationkeeper.workloads.artifacts.columns import from_frame, model_input
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.runtime import dump_skops, load_skops
@@ -75,8 +76,7 @@ def fit(config: TrainConfig, meaning: Schema, rows: pl.DataFrame, params: Mappin
     except MemoryError:
         raise  # the machine's fault, not the estimator's
     except Exception as error:
-        line = (str(error).strip().splitlines() or [""])[0][:500]
-        raise failed("TrainingFailed", f"{name}.fit raised {type(error).__name__}: {line}") from error
+        raise failed("TrainingFailed", f"{name}.fit raised {type(error).__name__}: {said(error)[:500]}") from error
     for line in sorted({str(warning.message).splitlines()[0][:200] for warning in caught}):
         log.warning("%s: %s", name, line)
     log.info("fitted %s in %.1f s", name, time.monotonic() - start)

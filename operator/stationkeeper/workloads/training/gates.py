@@ -7,7 +7,7 @@ from typing import Literal
 from stationkeeper.api.evaluation import Gate
 from stationkeeper.api.manifest import GateResult
 from stationkeeper.api.status import Cause
-from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, Comparison, compare, measure
+from stationkeeper.workloads.training.bench import MIN_ROWS, Bench, Comparison, compare, counted, measure
 
 Bound = Literal["min", "maxDrop", "anchor"]
 Verdict = Literal["Passed", "Refused", "InsufficientData", "NotApplicable"]
@@ -58,14 +58,18 @@ def _floor(metric: str, limit: float, bench: Bench) -> GateResult:
     if not bench.enough():
         return _scarce(metric, "min", limit, bench, "the holdout")
     score = measure(bench, metric)
-    passed = score.value >= limit
+    sure = counted(bench, score.value, bench.resampled(bench.challenger, metric))
+    if sure is None:
+        return _scarce(metric, "min", limit, bench, "the resamples of the holdout")
+    passed = sure >= limit
+    near = f" counts as {sure:.4f}{bench.sureness}, which" if bench.look > 1 else ""
     return GateResult(
         metric=metric,
         bound="min",
         limit=limit,
         verdict="Passed" if passed else "Refused",
         challenger=score,
-        message="" if passed else f"{metric} {score.value:.4f} is below {limit:g}",
+        message="" if passed else f"{metric} {score.value:.4f}{near} is below {limit:g}",
     )
 
 
@@ -83,7 +87,7 @@ def _paired(metric: str, bound: Bound, limit: float, bench: Bench, whose: str) -
     if found.drop.high is None:
         return _scarce(metric, bound, limit, bench, "the resamples of the holdout")
     passed = found.drop.high <= limit
-    said = f"{metric} may be {found.drop.high:.4f} below {whose} {found.champion.value:.4f}, more than {limit:g}"
+    said = f"{metric} may be {found.drop.high:.4f} below {whose} {found.champion.value:.4f}, more than {limit:g}{bench.sureness}"
     return GateResult(
         metric=metric,
         bound=bound,
@@ -121,6 +125,14 @@ def _told(metric: str, bound: Bound, limit: float, verdict: Verdict, message: st
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """challenger - champion on the first gate's metric, on rows that the champion has not seen."""
+
+    value: float
+    counted: float  # as much of it as the look can count on
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Whether a challenger is published, and why not."""
 
@@ -131,14 +143,14 @@ class Decision:
 
 
 def decide(
-    results: Sequence[GateResult], cause: Cause, gain: float | None, champion: int | None, incomparable: str | None
+    results: Sequence[GateResult], cause: Cause, gain: Gain | None, champion: int | None, incomparable: str | None
 ) -> Decision:
     """Turn gate results into a decision.
 
     Parameters:
         results: of `judge`.
         cause: a drift must be cured; other causes may tie.
-        gain: challenger - champion on the first gate's metric, on rows the champion has not seen; None when unknown.
+        gain: over the champion; None when unknown.
         champion: number of the champion, None without one.
         incomparable: why the champion cannot answer.
     """
@@ -152,7 +164,9 @@ def decide(
         found = rule()
         if found:
             return found
-    return Decision(True, "Published", "all gates passed", without_gain=champion is not None and (gain is None or gain <= 0))
+    return Decision(
+        True, "Published", "all gates passed", without_gain=champion is not None and (gain is None or gain.value <= 0)
+    )
 
 
 def refused(results: Sequence[GateResult]) -> Decision | None:
@@ -166,11 +180,17 @@ def _insufficient(results: Sequence[GateResult]) -> Decision | None:
     return Decision(False, "InsufficientEvidence", "; ".join(said)) if said else None
 
 
-def _no_gain(cause: Cause, gain: float | None, champion: int | None) -> Decision | None:
+def _no_gain(cause: Cause, gain: Gain | None, champion: int | None) -> Decision | None:
     if cause not in (Cause.DRIFT, Cause.QUALITY) or champion is None:
         return None
     if gain is None:
         return Decision(False, "InsufficientEvidence", "too few rows that the champion has not learned from to see a gain")
-    if gain > 0:
+    if gain.counted > 0:
         return None
-    return Decision(False, "NoGain", f"the challenger is no better than revision {champion} ({gain:+.4f}), so it cures no drift")
+    said = f"no better than revision {champion} ({gain.value:+.4f})"
+    if gain.value > 0:
+        said = (
+            f"not surely better than revision {champion} ({gain.value:+.4f}, which counts as {gain.counted:+.4f}: each further look of "
+            "an episode must be twice as sure)"
+        )
+    return Decision(False, "NoGain", f"the challenger is {said}, so it cures no drift")

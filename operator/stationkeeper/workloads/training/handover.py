@@ -47,6 +47,7 @@ class Prepared(Tolerant):
     champion_shares_split: bool = True  # without time: whether the hash kept the same rows from the champion
     frozen: Digest | None = None  # the holdout is of its own: the list of its objects
     frozen_apart: bool = False  # none of its rows was ever in the data
+    look: int = 1  # which one at the gates of its episode
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ class Judging:
 
         A hash over the features keeps the same rows apart, as long as the features are the same.
         """
-        if self.frozen or revision.evaluation.frozen:
+        made_here = revision.binding is None  # what one that was made elsewhere learned, no holdout of ours decided
+        if self.frozen or (made_here and revision.evaluation.frozen):
             return self._never_learned(revision)
         return {column.name for column in revision.features} == set(features)
 

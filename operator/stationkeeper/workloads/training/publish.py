@@ -21,6 +21,7 @@ from stationkeeper.workloads.training.evaluate import Verdict, at, choosing, eva
 from stationkeeper.workloads.training.fit import fit
 from stationkeeper.workloads.training.handover import Paths, Prepared, Schema
 from stationkeeper.workloads.training.importance import permutation_importance
+from stationkeeper.workloads.training.looks import look
 from stationkeeper.workloads.training.revision import Shipment, contents, describe
 from stationkeeper.workloads.training.windows import Contender, learned, older_half, pick
 
@@ -38,7 +39,7 @@ def evaluate_and_publish(config: TrainConfig, store: Store, paths: Paths) -> Tra
     holdout = pl.read_parquet(paths.holdout)
     chosen, judges, candidates = _choose(config, prepared, holdout, _contenders(config, paths, prepared.rows_schema, holdout))
     judging = holdout.filter(pl.Series(judges))
-    prepared = _judged_by(prepared, judging)
+    prepared = _judged_by(prepared, judging, look(config, store))
     verdict = replace(evaluate(config, store, prepared, judging, at(chosen.answers, judges)), candidates=candidates)
     if not verdict.decision.accepted:
         return _refused(config, store, prepared, verdict)
@@ -86,9 +87,10 @@ def _choose(
     return chosen, ~older, candidates
 
 
-def _judged_by(prepared: Prepared, judging: pl.DataFrame) -> Prepared:
+def _judged_by(prepared: Prepared, judging: pl.DataFrame, number: int) -> Prepared:
     first, last = reading.span(judging, prepared.rows_schema.timestamp)
-    return prepared.model_copy(update={"holdout_rows": judging.height, "holdout_start": first, "holdout_end": last})
+    judged = {"holdout_rows": judging.height, "holdout_start": first, "holdout_end": last, "look": number}
+    return prepared.model_copy(update=judged)
 
 
 def _refit(

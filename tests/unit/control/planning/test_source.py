@@ -1,5 +1,6 @@
 """A model that another pipeline makes: what is looked at, what is imported, and what never comes back."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from stationkeeper.api.source import Source
 from stationkeeper.api.status import SourceStatus, TrainingOutcome
 from stationkeeper.api.summary import FailureSummary, SourceSummary
-from stationkeeper.control.planning.published import seen
+from stationkeeper.control.planning.published import fetched, seen
 from tests.support.world import START, World, digest, policy, sourced
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -199,6 +200,99 @@ def test_an_import_that_came_too_late_waits_and_the_next_file_is_not_held_by_it(
     assert world.model["status"]["episode"]["attempt"] == 1
 
 
+def _another_format(world: World) -> None:
+    world.advance(minutes=2)
+    world.model["spec"]["source"]["format"] = "skops"
+    world.edit("the file is of another format from now on")
+    world.settle()
+
+
+def _asked_for(world: World) -> str | None:
+    """The digest that the newest import is for."""
+    (container,) = world.training_job()["spec"]["template"]["spec"]["containers"]
+    digest: str | None = json.loads(container["env"][0]["value"]).get("digest")
+    return digest
+
+
+def test_an_edit_of_what_the_file_is_takes_whatever_is_there_and_takes_it_once():
+    """Another format mostly comes with another file, which nobody has looked at yet: to ask for the old one would be in vain."""
+    world = serving()
+    before = imports(world)
+    _another_format(world)
+    assert (imports(world) - before, _asked_for(world)) == (1, None)
+    world.publish("second", "B")
+    roll_out(world, 2)
+    assert world.model["status"]["source"]["digest"] == digest("B"), "the import has looked, too"
+    world.advance(minutes=3)
+    world.look("B")
+    world.settle()
+    assert imports(world) - before == 1
+    world.advance(minutes=5)
+    world.look("A")
+    world.settle()
+    assert (imports(world) - before, _asked_for(world)) == (2, digest("A")), "the old file again is another file"
+
+
+def test_an_edit_before_the_file_ends_in_vain_once_and_the_file_is_taken_when_it_is_seen():
+    world = serving()
+    before = imports(world)
+    _another_format(world)
+    world.finish_training(**BAD, data_digest=digest("A"))
+    world.settle()
+    world.advance(minutes=5)
+    world.look("A")
+    world.settle()
+    assert imports(world) - before == 1
+    world.advance(minutes=5)
+    world.look("B")
+    world.settle()
+    assert (imports(world) - before, _asked_for(world)) == (2, digest("B"))
+
+
+def test_what_a_person_asked_for_is_not_undone_by_an_older_look():
+    world = serving()
+    world.advance(minutes=5)
+    world.annotate(retrain="there is a new one")
+    world.settle()
+    before = imports(world)
+    world.publish("second", "B")
+    roll_out(world, 2)
+    assert (imports(world), world.model["status"]["source"]["digest"]) == (before, digest("B"))
+
+
+def test_a_look_that_saw_more_while_the_import_ran_counts():
+    world = serving()
+    _another_format(world)
+    world.advance(minutes=1)
+    world.look("C")
+    world.settle()
+    world.publish("second", "B")
+    roll_out(world, 2)
+    assert _asked_for(world) == digest("C")
+
+
+def test_an_edit_does_not_bring_back_what_was_rolled_back():
+    world = serving()
+    _given_up(world, "ParityFailed")
+    world.advance(minutes=5)
+    world.look("A")
+    world.settle()
+    _another_format(world)
+    assert _asked_for(world) is None
+    (container,) = world.training_job()["spec"]["template"]["spec"]["containers"]
+    (unwanted,) = json.loads(container["env"][0]["value"])["quarantined"]
+    assert unwanted["dataDigest"] == digest("B")
+    world.finish_training(TrainingOutcome.QUARANTINED, "Quarantined", data_digest=digest("B"))
+    before = imports(world)
+    world.settle()
+    assert imports(world) == before
+    assert world.model["status"]["waiting"]["reason"] == "Quarantined"
+    world.annotate(retrain="a person wants it")
+    world.settle()
+    (container,) = world.training_job()["spec"]["template"]["spec"]["containers"]
+    assert json.loads(container["env"][0]["value"])["quarantined"] == []
+
+
 @pytest.mark.parametrize("rolled_back", ["while it comes up", "after its promotion"])
 def test_a_file_that_was_rolled_back_does_not_come_back_when_its_record_has_gone(rolled_back):
     world = serving()
@@ -348,3 +442,22 @@ KNOWN = SourceStatus(uri="s3://bucket/m", digest=digest("A"), seen_at=START)
 def test_what_is_remembered_of_looks(summary, expected):
 
     assert seen(Source(uri="s3://bucket/m", format="onnx"), KNOWN, summary) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "minutes", "expected"),
+    [
+        pytest.param(
+            None, 5, SourceStatus(uri="s3://bucket/m", digest=digest("B"), seen_at=_look("B", 5).seen_at), id="the first"
+        ),
+        pytest.param(
+            KNOWN, 5, SourceStatus(uri="s3://bucket/m", digest=digest("B"), seen_at=_look("B", 5).seen_at), id="another"
+        ),
+        pytest.param(KNOWN, -5, KNOWN, id="begun before the newest look"),
+        pytest.param(
+            KNOWN.model_copy(update={"digest": digest("B")}), 5, KNOWN.model_copy(update={"digest": digest("B")}), id="same"
+        ),
+    ],
+)
+def test_an_import_of_whatever_is_there_is_a_look(before, minutes, expected):
+    assert fetched(before, "s3://bucket/m", digest("B"), START + timedelta(minutes=minutes)) == expected

@@ -200,3 +200,88 @@ def test_an_edit_is_a_change_whether_the_object_can_be_seen_or_not():
     world.edit("other parameters")
     world.settle()
     assert cause(world) == "CodeChange"
+
+
+IMAGE = "registry.example.com/ops/trainer:stable"
+
+
+def with_image(**watch: Any) -> World:
+    """A team's own container, whose tag is watched."""
+    made = model(watch={"image": IMAGE, **watch}, container={"image": IMAGE, "task": "Classification"})
+    del made["spec"]["training"]["estimator"]
+    return World(made)
+
+
+def trainer(world: World) -> str:
+    """The image that the newest training's container runs."""
+    steps = world.training_job()["spec"]["template"]["spec"]["initContainers"]
+    (found,) = [step["image"] for step in steps if step["name"] == "train"]
+    return str(found)
+
+
+def test_a_tag_that_moves_is_changed_code_and_trains_by_the_digest_that_was_seen():
+    world = with_image()
+    world.settle()
+    assert trainer(world) == IMAGE, "before anybody has looked"
+    world.serve_first()
+    see(world, "one", IMAGE)
+    assert cause(world) is None
+    see(world, "two", IMAGE)
+    assert cause(world) == "CodeChange"
+    assert trainer(world) == f"registry.example.com/ops/trainer@{digest('two')}"
+    before = world.training_job()["metadata"]["name"]
+    see(world, "three", IMAGE)
+    assert world.training_job()["metadata"]["name"] != before, "a tag that moves again supersedes it"
+    assert trainer(world) == f"registry.example.com/ops/trainer@{digest('three')}"
+
+
+def test_a_training_for_another_cause_runs_the_image_that_was_seen_too():
+    world = with_image()
+    world.serve_first()
+    see(world, "one", IMAGE)
+    world.model["metadata"]["annotations"] = {"stationkeeper.dev/retrain": "now"}
+    world.settle()
+    assert (cause(world), trainer(world)) == ("Manual", f"registry.example.com/ops/trainer@{digest('one')}")
+
+
+def test_an_image_beside_the_one_that_trains_is_a_sign_and_no_more():
+    world = with_image(image="registry.example.com/ops/base:stable")
+    world.serve_first()
+    see(world, "one", "registry.example.com/ops/base:stable")
+    see(world, "two", "registry.example.com/ops/base:stable")
+    assert (cause(world), trainer(world)) == ("CodeChange", IMAGE)
+
+
+def test_who_asks_a_registry_is_given_no_key_of_the_store():
+    world = with_image(pullSecretName="registry")
+    world.settle()
+    pod = cronjob(world)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert [variable["name"] for variable in container["env"]] == ["STATIONKEEPER_CONFIG"]
+    told = json.loads(container["env"][0]["value"])
+    assert (told["image"], told["insecure"], "uri" in told) == (IMAGE, False, False)
+    assert [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume] == ["registry"]
+
+
+def test_a_look_that_ends_without_a_word_is_told_too():
+    """As when a secret that it is to be given does not exist: the pod never starts, and is gone with the deadline."""
+    world = with_image(pullSecretName="gone")
+    world.serve_first()
+    name = f"look-{next(_numbers)}"
+    world.objects[("Job", name)] = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": "ops",
+            "uid": f"uid-of-{name}",
+            "creationTimestamp": world.now.isoformat(),
+            "ownerReferences": [{"uid": cronjob(world)["metadata"]["uid"], "controller": True}],
+        },
+        "spec": {},
+        "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]},
+    }
+    world.settle()
+    assert "DeadlineExceeded" in world.model["status"]["watched"]["trouble"]
+    assert "the secrets that it is given" in world.model["status"]["watched"]["trouble"]
+    assert cause(world) is None

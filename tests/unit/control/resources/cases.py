@@ -20,12 +20,12 @@ from stationkeeper.api.jobs import (
     ShadowConfig,
     SweepConfig,
     TrainConfig,
-    WatchConfig,
 )
 from stationkeeper.api.meta import ANNOTATION_TEMPLATE, ENV_CONFIG
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Autoscaling
+from stationkeeper.api.training import Watch
 from stationkeeper.control.resources.availability import autoscaler, disruption_budget
 from stationkeeper.control.resources.check import check_cronjob
 from stationkeeper.control.resources.common import Image, Object, Owner
@@ -39,7 +39,7 @@ from stationkeeper.control.resources.shadow import shadow_job
 from stationkeeper.control.resources.source import import_job, look_cronjob
 from stationkeeper.control.resources.sweep import sweep_job
 from stationkeeper.control.resources.training import training_job
-from stationkeeper.control.resources.watch import watch_cronjob
+from stationkeeper.control.resources.watch import watch_config, watch_cronjob
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in (GOLDEN / "input").glob("*.yaml"))
@@ -61,6 +61,12 @@ def _known(of: Owner, given: Object) -> Object:
     return {"model": of.identity, "storage": of.spec.storage, **given}
 
 
+def _watched(of: Owner) -> Watch:
+    watch = of.spec.trained.watch
+    assert watch is not None
+    return watch
+
+
 CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
     "deployment": lambda of, given: ServeConfig.model_validate({"capture": of.spec.serving.capture, **_known(of, given)}),
     "server": lambda of, given: FetchConfig.model_validate(_known(of, given)),
@@ -70,7 +76,7 @@ CONFIGURATIONS: dict[str, Callable[[Owner, Object], JobConfig]] = {
         {"shadow": of.spec.serving.rollout.shadow, "analysis": of.spec.serving.rollout.analysis, **_known(of, given)}
     ),
     "restore": lambda of, given: RestoreConfig.model_validate(_known(of, given)),
-    "watch": lambda of, given: WatchConfig.model_validate(_known(of, given)),
+    "watch": lambda of, _: watch_config(of, _watched(of)),
     "record": lambda of, given: RecordConfig.model_validate(_known(of, given)),
     "sweep": lambda of, given: SweepConfig.model_validate({"retention": of.spec.retention, **_known(of, given)}),
     "import": lambda of, given: ImportConfig.model_validate({"source": of.spec.source, **_known(of, given)}),
@@ -124,10 +130,8 @@ def _restore(of: Owner, given: Object) -> Object:
     return restore_job(of, config, IMAGE)
 
 
-def _watch(of: Owner, given: Object) -> Object:
-    config = CONFIGURATIONS["watch"](of, given)
-    assert isinstance(config, WatchConfig)
-    return watch_cronjob(of, config, "*/15 * * * *", IMAGE)
+def _watch(of: Owner, _: Object) -> Object:
+    return watch_cronjob(of, _watched(of), IMAGE)
 
 
 def _import(of: Owner, given: Object) -> Object:

@@ -114,6 +114,7 @@ def test_a_damaged_file_ends_the_import_and_not_the_process(tmp_path, form, data
     summary = Pod(tmp_path, data).run(config(source(form)))
     assert (summary.outcome, summary.reason) == ("InvalidData", reason), summary.message
     assert said in summary.message
+    assert "/workspace/" not in summary.message, "where a library was built tells nobody anything"
 
 
 @pytest.mark.usefixtures("trusting")

@@ -19,6 +19,7 @@ from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.golden import Golden, ParityError
 from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.imports import place
+from stationkeeper.workloads.training.inputs import Inputs
 from tests.unit.workloads.imports import made_elsewhere as made
 from tests.unit.workloads.imports.made_elsewhere import Pod, config, judged, rows, skops_of, source
 
@@ -206,6 +207,8 @@ def test_rows_that_judge_open_the_gates_and_are_what_drift_is_compared_with(tmp_
     manifest = pod.manifest(summary)
     assert {"reference.json", "pca.json", "estimation.json"} <= manifest.files.keys()
     assert manifest.evaluation.holdout_rows == 400
+    listed = Inputs.model_validate_json(pod.artifacts.objects[keys.inputs("e1", 1)])
+    assert (manifest.evaluation.frozen, len(listed.objects)) == (listed.digest, 1), "which rows these were can be told later"
     assert f"samples/{summary.digest[7:]}.parquet" in pod.artifacts.objects
 
 
@@ -223,7 +226,10 @@ def test_a_worse_file_is_refused_beside_the_one_that_serves(tmp_path):
     summary = again.run(config(spec, cause="Source", episode="e2", revision=2, champion=champion))
     assert (summary.outcome, summary.reason) == ("Refused", "GateRefused")
     assert summary.data_digest == sha256(worse), "so that the same file is not judged again"
-    assert keys.evaluation("e2", 1) in pod.artifacts.objects, "what the gates said is evidence of the decision"
+    kept = EvaluationRecord.model_validate_json(pod.artifacts.objects[keys.evaluation("e2", 1)])
+    assert kept.frozen == pod.manifest(first).evaluation.frozen, (
+        "what the gates said, and of which rows, is evidence of the decision"
+    )
     assert summary.champion_metrics["roc_auc"] > summary.metrics["roc_auc"]
     assert len([key for key in pod.artifacts.objects if key.startswith("manifests/")]) == 1
 
@@ -366,6 +372,19 @@ def test_an_attempt_that_has_ended_is_repeated_and_not_run_again(tmp_path):
     second = Pod(tmp_path / "2", b"junk")
     second.artifacts = first.artifacts
     assert second.run(config(source("onnx"))) == told
+
+
+def test_a_file_that_is_quarantined_is_not_imported_whatever_was_asked_for(tmp_path):
+    pod = Pod(tmp_path, made.onnx_classifier())
+    bad = {"dataDigest": sha256(made.onnx_classifier()), "revisionDigest": sha256(b"bad"), "reason": "rolled back by a person"}
+    summary = pod.run(config(source("onnx"), cause="Source", quarantined=[bad]))
+    assert (summary.outcome, summary.reason) == ("Quarantined", "Quarantined")
+    assert "which is quarantined (rolled back by a person)" in summary.message
+    assert summary.data_digest == bad["dataDigest"], "so that the operator knows what lies there"
+    assert not [key for key in pod.artifacts.objects if key.startswith("manifests/")]
+    other = bad | {"dataDigest": sha256(b"another")}
+    again = Pod(tmp_path / "2", made.onnx_classifier()).run(config(source("onnx"), cause="Source", quarantined=[other]))
+    assert again.outcome == "Published"
 
 
 def test_a_damaged_model_is_found_by_its_golden_rows(tmp_path):

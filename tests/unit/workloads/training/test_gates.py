@@ -15,7 +15,7 @@ from stationkeeper.api.status import Cause
 from stationkeeper.workloads.artifacts.runtime import Predictions, classified
 from stationkeeper.workloads.training import bootstrap
 from stationkeeper.workloads.training.bench import Bench
-from stationkeeper.workloads.training.gates import decide, judge
+from stationkeeper.workloads.training.gates import Gain, decide, judge
 from stationkeeper.workloads.training.metrics import Answers, unchecked
 from stationkeeper.workloads.training.stored import StoredProbabilities
 
@@ -158,19 +158,21 @@ def result(verdict: str) -> GateResult:
     [
         (["Passed"], Cause.INITIAL, None, None, None, "Published"),
         (["Passed", "NotApplicable"], Cause.DRIFT, None, None, None, "Published"),
-        (["Passed", "Refused"], Cause.DRIFT, 0.1, 1, None, "GateRefused"),
-        (["InsufficientData", "Refused"], Cause.DRIFT, 0.1, 1, None, "GateRefused"),
-        (["Passed", "InsufficientData"], Cause.SCHEDULE, 0.1, 1, None, "InsufficientEvidence"),
-        (["Passed"], Cause.DRIFT, 0.001, 1, None, "Published"),
-        (["Passed"], Cause.DRIFT, 0.0, 1, None, "NoGain"),
+        (["Passed", "Refused"], Cause.DRIFT, Gain(0.1, 0.1), 1, None, "GateRefused"),
+        (["InsufficientData", "Refused"], Cause.DRIFT, Gain(0.1, 0.1), 1, None, "GateRefused"),
+        (["Passed", "InsufficientData"], Cause.SCHEDULE, Gain(0.1, 0.1), 1, None, "InsufficientEvidence"),
+        (["Passed"], Cause.DRIFT, Gain(0.001, 0.001), 1, None, "Published"),
+        (["Passed"], Cause.DRIFT, Gain(0.0, 0.0), 1, None, "NoGain"),
+        (["Passed"], Cause.DRIFT, Gain(0.1, -0.01), 1, None, "NoGain"),
+        (["Passed"], Cause.SCHEDULE, Gain(0.1, -0.01), 1, None, "Published"),
         (["Passed"], Cause.DRIFT, None, 1, None, "InsufficientEvidence"),
-        (["Passed"], Cause.SCHEDULE, 0.0, 1, None, "Published"),
-        (["Passed"], Cause.CODE_CHANGE, -0.01, 1, None, "Published"),
-        (["Passed"], Cause.MANUAL, 0.1, 1, "other columns", "ChampionNotComparable"),
+        (["Passed"], Cause.SCHEDULE, Gain(0.0, 0.0), 1, None, "Published"),
+        (["Passed"], Cause.CODE_CHANGE, Gain(-0.01, -0.01), 1, None, "Published"),
+        (["Passed"], Cause.MANUAL, Gain(0.1, 0.1), 1, "other columns", "ChampionNotComparable"),
     ],
 )
 def test_decisions(
-    verdicts: list[str], cause: Cause, gain: float | None, champion: int | None, incomparable: str | None, reason: str
+    verdicts: list[str], cause: Cause, gain: Gain | None, champion: int | None, incomparable: str | None, reason: str
 ) -> None:
     assert decide([result(v) for v in verdicts], cause, gain, champion, incomparable).reason == reason
 

@@ -216,6 +216,11 @@ def test_an_estimator_that_raises_is_a_failed_attempt(tmp_path: Path) -> None:
     assert keys.outcome("e1", 1) in store.objects
 
 
+def test_what_xgboost_says_is_told_without_where_it_was_built(tmp_path: Path) -> None:
+    summary = pod.train(tmp_path, pod.rows(), estimator={"class": "xgboost.XGBClassifier", "params": {"booster": "none"}})
+    assert summary.message == "XGBClassifier.fit raised XGBoostError: Unknown gbm type none"
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     "write", ["owner.json", keys.inputs("e1", 1), "blobs/", "the last of blobs/", "manifests/", "samples/", keys.outcome("e1", 1)]

@@ -20,7 +20,7 @@ from stationkeeper.workloads.artifacts.runtime import Predictions
 from stationkeeper.workloads.training import bootstrap
 from stationkeeper.workloads.training.bench import Bench
 from stationkeeper.workloads.training.budget import judge_budget, latency
-from stationkeeper.workloads.training.gates import decide, judge, judge_anchor
+from stationkeeper.workloads.training.gates import Gain, decide, judge, judge_anchor
 from stationkeeper.workloads.training.metrics import Answers
 from stationkeeper.workloads.training.segments import MAX_PARTS, _student, judge_segments
 from tests.support.memory_store import MemoryStore
@@ -57,7 +57,7 @@ def test_a_part_that_is_surely_worse_refuses_though_the_whole_gains(timed: bool)
     results = judged(carriers, ours, theirs, timed=timed)
     assert verdicts(results) == {"carrier = AA": "Passed", "carrier = UA": "Refused"}
     assert "where carrier = UA (200 rows)" in results[1].message
-    decision = decide(results, Cause.DRIFT, 0.3, 1, None)
+    decision = decide(results, Cause.DRIFT, Gain(0.3, 0.3), 1, None)
     assert (decision.accepted, decision.reason) == (False, "GateRefused")
 
 
@@ -81,7 +81,7 @@ def test_small_parts_are_not_judged_and_that_is_said() -> None:
 def test_where_no_part_can_be_judged_nothing_is_proven() -> None:
     results = judged([f"N{i}" for i in range(100)], np.ones(100), np.ones(100))
     assert verdicts(results) == {"carrier": "InsufficientData"}
-    decision = decide(results, Cause.SCHEDULE, 0.1, 1, None)
+    decision = decide(results, Cause.SCHEDULE, Gain(0.1, 0.1), 1, None)
     assert decision.reason == "InsufficientEvidence"
     assert decision.message.startswith(f"{MAE} carrier: no value of 'carrier' has 30 rows")
 
