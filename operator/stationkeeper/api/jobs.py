@@ -195,5 +195,6 @@ class ShadowConfig(JobConfig):
     since: Time  # rows that the stable revision captured from here
     until: Time  # to here
     attempt: Annotated[int, Field(ge=1)]
+    event_time: str | None = None  # rows are kept by it, and not by their arrival
     shadow: Shadow
     analysis: Analysis
