@@ -15,6 +15,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -142,6 +143,15 @@ def read_first(
                 raise MalformedArtifact(f"no captured rows: {store.uri(key)} ({error}); restore or remove it") from error
             kept, count = _joined(kept, rows, max_rows), count + rows.height
     return kept, count, end
+
+
+def count_captured(store: Store, found: Iterable[str]) -> int:
+    """How many rows objects hold; what cannot be read holds none."""
+    rows = 0
+    for key in found:
+        with suppress(NotFound, MalformedArtifact, pl.exceptions.PolarsError):
+            rows += _read(store, key).height
+    return rows
 
 
 def _joined(kept: pl.DataFrame | None, rows: pl.DataFrame, max_rows: int) -> pl.DataFrame:

@@ -113,9 +113,10 @@ class Checker:
             evidence, quality=[found] if found else [], history=history, notes=[*evidence.notes, *self.estimates.notes]
         )
 
-    def refuse(self, window: Window, why: str, now: datetime) -> DriftReport:
+    def refuse(self, window: Window, why: str, now: datetime, notes: Sequence[str] = ()) -> DriftReport:
         """The report of a window that cannot be judged, because something is damaged."""
-        evidence = Evidence(unreadable(why), reference_rows=self.comparison.rows, baseline=self.comparison.name)
+        compared = self.comparison
+        evidence = Evidence(unreadable(why), reference_rows=compared.rows, baseline=compared.name, notes=[*notes])
         return report(self.subject, self.config.policy_spec, window, evidence, now)
 
     def _rows(self, window: Window) -> tuple[pl.DataFrame | None, RowFindings]:
