@@ -20,7 +20,7 @@ def late(records: Records, traffic: Traffic, window: Window) -> list[str]:
     if not judged:
         return []
     since = max(judged.values())
-    near = [w for w in judged if w != window and window.start - _BACK < w.end and w.start < window.end]
+    near = [w for w in judged if w.end > window.start - _BACK]
     found = {w: rows for w in sorted(near) if (rows := traffic.came_after(w, since))}
     if not found:
         return []

@@ -73,6 +73,20 @@ class Moments:
         moved = rows & (self.source == _EVENT)
         return Moments(np.where(moved, arrived, self.at), np.where(moved, np.uint8(_SCATTERED), self.source))
 
+    def parts(self) -> list[tuple[int, Ints | None]]:
+        """The rows of each minute, by their positions; None where all are of one."""
+        minutes = self.minutes
+        order = np.argsort(minutes, kind="stable")
+        names, firsts = np.unique(minutes[order], return_index=True)
+        if len(names) == 1:
+            return [(int(names[0]), None)]
+        return list(zip(names.tolist(), np.split(order, firsts[1:]), strict=True))
+
+    def tally(self, of: slice = slice(None)) -> list[tuple[int, int]]:
+        """How many of some rows lie in which minute."""
+        minutes, counts = np.unique(self.minutes[of], return_counts=True)
+        return list(zip(minutes.tolist(), counts.tolist(), strict=True))
+
     def told(self) -> dict[Source, int]:
         """How many rows have their time from where."""
         counts = np.bincount(self.source, minlength=len(SOURCES)).tolist()

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.serving import Capture
@@ -30,15 +29,14 @@ from stationkeeper.workloads.serving.state import Served
 
 log = logging.getLogger(__name__)
 
+EntryT = TypeVar("EntryT", Answered, Refused)
+
 LATE_SECONDS: Final = 0.5  # a request that arrives at the end of a slot is answered a little later
 PART_BYTES: Final = 16 * 2**20  # of rows in memory; more of one slot go into several files
 MAX_OPEN: Final = 64  # slots; only a clock that jumps could open more
 MAX_OPEN_PARTED: Final = 4  # of those that are written in parts
 MINUTES_BYTES: Final = 16 * 2**20  # of the profiles of one slot, one for each minute that its rows happened in
 MIN_MINUTES, MAX_MINUTES = 64, 1536  # of one slot, whatever a profile takes; a day has 1,440
-
-# Rows of a batch, by the name that they are written under; None for all.
-Parts = Sequence[tuple[int, NDArray[np.int64] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ class Collector:
         made: list[Object] = []
         for start, group in sorted(groups.items()):
             slot = self._slots.setdefault(start, _Slot())
-            for refused in (e for e in group if isinstance(e, Refused)):
+            if refused := [e for e in group if isinstance(e, Refused)]:
                 self._refuse(start, slot, refused)
             if answered := [e for e in group if isinstance(e, Answered)]:
                 self._count(start, slot, answered)
@@ -128,10 +126,13 @@ class Collector:
     def _slot_of(self, arrived: float) -> int:
         return int(arrived // self._seconds) * self._seconds
 
-    def _refuse(self, start: int, slot: _Slot, entry: Refused) -> None:
-        if self._blank is not None:
-            for name, rows in self._tally(start, self._moments(slot, [entry]), slice(None), entry.rows):
-                self._profile(slot, name).refused(entry.missing, entry.mismatched, rows=rows)
+    def _refuse(self, start: int, slot: _Slot, entries: Sequence[Refused]) -> None:
+        if self._blank is None:
+            return
+        times = self._moments(slot, entries)
+        for entry, span in _spans(entries):
+            for name, count in [(start, entry.rows)] if times is None else times.tally(span):
+                self._profile(slot, name).refused(entry.missing, entry.mismatched, rows=count)
 
     def _count(self, start: int, slot: _Slot, entries: Sequence[Answered]) -> None:
         """Rows of one slot into its profiles and, those that are sampled, into its frames; either may fail by itself."""
@@ -155,8 +156,7 @@ class Collector:
         counts = [entry.rows for entry in entries]
         arrived = np.repeat(np.array([round(entry.arrived * 1e6) for entry in entries], dtype=np.int64), counts)
         found = moments([entry.told for entry in entries], counts, arrived)
-        minutes, each = np.unique(found.minutes, return_counts=True)
-        new = [(count, minute) for minute, count in zip(minutes.tolist(), each.tolist(), strict=True) if minute not in slot.names]
+        new = [(count, minute) for minute, count in found.tally() if minute not in slot.names]
         if len(slot.names) + len(new) > self._most:
             new = sorted(new, reverse=True)[: max(0, self._most - len(slot.names))]  # those with the most rows
             allowed = [*slot.names, *(minute for _, minute in new)]
@@ -170,22 +170,13 @@ class Collector:
         self, start: int, slot: _Slot, entries: Sequence[Answered], columns: Columns, outputs: Columns, times: Moments | None
     ) -> None:
         count = sum(entry.rows for entry in entries)
-        for name, chosen in _parts(start, times):
+        for name, chosen in [(start, None)] if times is None else times.parts():
             with self._counting_failure(Kind.PROFILE, count if chosen is None else len(chosen)):
                 self._profile(slot, name).update(_taken(columns, chosen), _taken(outputs, chosen))
-        at = 0
-        for entry in entries:
+        for entry, span in _spans(entries):
             if entry.extra:
-                for name, number in self._tally(start, times, slice(at, at + entry.rows), entry.rows):
+                for name, number in [(start, entry.rows)] if times is None else times.tally(span):
                     self._profile(slot, name).extra(entry.extra, number)  # noqa: S610 - nobody's SQL
-            at += entry.rows
-
-    def _tally(self, start: int, times: Moments | None, of: slice, count: int) -> list[tuple[int, int]]:
-        """How many of some rows are written under which name."""
-        if times is None:
-            return [(start, count)]
-        names, counts = np.unique(times.minutes[of], return_counts=True)
-        return list(zip(names.tolist(), counts.tolist(), strict=True))
 
     def _profile(self, slot: _Slot, name: int) -> Profile:
         assert self._blank is not None
@@ -244,16 +235,13 @@ def _most_minutes(blank: Profile | None) -> int:
     return min(MAX_MINUTES, max(MIN_MINUTES, held))
 
 
-def _parts(start: int, times: Moments | None) -> Parts:
-    if times is None:
-        return [(start, None)]
-    minutes: Ints = times.minutes
-    order = np.argsort(minutes, kind="stable")
-    names, firsts = np.unique(minutes[order], return_index=True)
-    if len(names) == 1:
-        return [(int(names[0]), None)]
-    return list(zip(names.tolist(), np.split(order, firsts[1:]), strict=True))
+def _spans(entries: Iterable[EntryT]) -> Iterator[tuple[EntryT, slice]]:
+    """Each entry, and where its rows are among those of all."""
+    at = 0
+    for entry in entries:
+        yield entry, slice(at, at + entry.rows)
+        at += entry.rows
 
 
-def _taken(columns: Columns, chosen: NDArray[np.int64] | None) -> Mapping[str, Array]:
+def _taken(columns: Columns, chosen: Ints | None) -> Mapping[str, Array]:
     return columns if chosen is None else {name: values[chosen] for name, values in columns.items()}
