@@ -407,6 +407,8 @@ class World:
                 end=end - timedelta(minutes=len(quality) - index - 1),
                 verdict=Verdict(verdict),
                 labels=500,
+                score=0.75,
+                skill=0.25,
                 predecessor=1 if index < len(worse) and worse[index] is not None else None,
                 worse=worse[index] if index < len(worse) else None,
                 message=f"roc_auc {verdict}",

@@ -199,6 +199,7 @@ class ShadowConfig(JobConfig):
     since: Time  # rows that the stable revision captured from here
     until: Time  # to here
     attempt: Annotated[int, Field(ge=1)]
+    event_time: str | None = None  # rows are kept by it, and not by their arrival
     shadow: Shadow
     analysis: Analysis
     expected_shift: dict[str, float] = {}  # by class: what the gates saw the candidate's share be, less the stable revision's

@@ -136,6 +136,7 @@ class QualityPoint(Tolerant):
     start: Time
     method: Literal["Labels", "CBPE", "DLE"]
     score: Score
+    skill: float | None = None  # that above a constant predictor on the same rows: base rates move
 
 
 class DriftReport(Tolerant):

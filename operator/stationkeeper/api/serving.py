@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from stationkeeper.api.base import ApiModel, Duration, rules
+from stationkeeper.api.base import ApiModel, ColumnName, Duration, rules
 from stationkeeper.api.resources import ResourceList, Resources
 from stationkeeper.api.training import EnvironmentVariable
 
@@ -34,6 +34,14 @@ class Capture(ApiModel):
         Literal["5s", "10s", "15s", "20s", "30s", "60s"],
         Field(description="How often replicas write captured rows and profiles. Drift windows consist of whole intervals."),
     ] = "60s"
+    event_time: Annotated[
+        ColumnName | None,
+        Field(
+            description="A column of the requests that says when each row happened, ISO 8601 text or seconds since 1970; it need be no "
+            "feature. Windows, labels and feedback then go by it. Rows whose time cannot be used count by their arrival, as all do "
+            "without it."
+        ),
+    ] = None
 
 
 class RolloutStep(ApiModel):

@@ -209,6 +209,9 @@ class QualityVerdict(Tolerant):
     verdict: Annotated[Verdict, Field(description="Verdict of the quality on labels.")]
     labels: Annotated[int, Field(ge=0, description="Matured labels that were joined.")] = 0
     score: Annotated[float | None, Field(description="The metric on them.")] = None
+    skill: Annotated[
+        float | None, Field(description="How far it lies above the best constant on the same rows: base rates move.")
+    ] = None
     predecessor: Annotated[
         int | None, Field(description="Number of the revision that was asked too, while this one is on probation.")
     ] = None

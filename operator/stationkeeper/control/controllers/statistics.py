@@ -26,6 +26,7 @@ _FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "window_verdict": ("1 for the verdict of the newest window in each group of checks.", (*_CHECK, "group", "verdict")),
     "window_drifted_share": ("Share of the features that drifted in the newest window, by importance.", _CHECK),
     "quality_score": ("The metric on matured labels of the newest labelled window.", _CHECK),
+    "quality_skill": ("How far it lies above the best constant on the same labels.", _CHECK),
     "quality_labels": ("Labels that it rests on.", _CHECK),
     "quality_window_end_timestamp_seconds": ("End of that window: it stands still when labels do.", _CHECK),
     "column_statistic": ("Statistic of the columns that lie furthest from the reference.", (*_CHECK, "column", "test")),
@@ -89,6 +90,8 @@ def _of_check(labels: tuple[str, str, str], check: CheckStatus) -> Iterator[Samp
         yield "quality_window_end_timestamp_seconds", labels, labelled.end.timestamp()
         if labelled.score is not None:
             yield "quality_score", labels, labelled.score
+        if labelled.skill is not None:
+            yield "quality_skill", labels, labelled.skill
     for column in check.columns:
         yield "column_statistic", (*labels, column.name, column.test), column.statistic
         yield "column_threshold", (*labels, column.name, column.test), column.threshold

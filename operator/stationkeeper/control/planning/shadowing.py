@@ -108,6 +108,7 @@ class Shadowing:
             since=self.since,
             until=self.since + attempt * self._duration,
             attempt=attempt,
+            event_time=self.owner.spec.serving.capture.event_time,
             shadow=self.owner.spec.serving.rollout.shadow,
             analysis=self.owner.spec.serving.rollout.analysis,
             expected_shift=dict(canary.expected_shift(self.candidate, self.stable.digest)),

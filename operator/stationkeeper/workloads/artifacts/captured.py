@@ -3,6 +3,8 @@
 request_id     string
 row            position of the row in its request
 arrived_at     time of arrival at the pod, UTC, microseconds
+event_at       time of the event, likewise, where capture.eventTime names a column; null where that could not be used
+time_source    "event", or why the arrival counts in its place (`serving.moments.Source`)
 revision       digest of the serving revision
 sample_rate    share of requests that were stored: 1/sample_rate is the row's weight
 input.<name>   each feature: float, string or boolean; missing is null
@@ -12,7 +14,8 @@ output.<name>  `label` and `probability`, or `prediction`; of several classes `p
 import hashlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -29,8 +32,13 @@ log = logging.getLogger(__name__)
 INPUT: Final = "input."
 OUTPUT: Final = "output."
 MAX_FILE_BYTES: Final = 256 * 2**20
+LATE: Final = timedelta(days=3)  # a row that happened longer before its arrival counts by that
+EARLY: Final = timedelta(minutes=5)  # so far may the clock of a client be ahead
+EVENT_AT: Final = "event_at"
+TIME_SOURCE: Final = "time_source"
 KEYS: Final = ("request_id", "row", "arrived_at")  # without these a file is none of ours
 _NAMED: Final = 3  # damaged files in a message
+_SKEW: Final = timedelta(minutes=1)  # between the store's clock and ours
 
 
 def is_sampled(request_id: str, rate: float) -> bool:
@@ -38,6 +46,11 @@ def is_sampled(request_id: str, rate: float) -> bool:
     if rate >= 1:
         return True
     return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) < rate * 2**64
+
+
+def event_at(rows: pl.DataFrame) -> pl.Expr:
+    """When captured rows happened: the event, where it is known, else the arrival."""
+    return pl.coalesce(EVENT_AT, "arrived_at") if EVENT_AT in rows.columns else pl.col("arrived_at")
 
 
 def captured_revisions(store: Store) -> Iterator[str]:
@@ -65,7 +78,7 @@ def list_captured(store: Store, digest: str, start: datetime | None, end: dateti
 
 
 def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, max_rows: int) -> pl.DataFrame | None:
-    """Rows that a revision answered in `[start, end)`, by the slot of their arrival.
+    """Rows that a revision answered in `[start, end)`, by the slot of their arrival or the minute of their event.
 
     Of more than `max_rows` the requests with the smallest hashes stay, so that the rows of one request stay together and
     every reader chooses the same; no more than two large files (`artifacts.ahead`) and `2 * max_rows` rows are in memory. A column
@@ -74,11 +87,28 @@ def read_captured(store: Store, digest: str, start: datetime, end: datetime, *, 
     Raises:
         MalformedArtifact: when files are no Parquet of captured rows; the message names them.
     """
+    return _together(store, _slots(store, digest, start, end), max_rows)
+
+
+def read_arrived(store: Store, digest: str, start: datetime, end: datetime, *, max_rows: int) -> pl.DataFrame | None:
+    """Rows that arrived in `[start, end)`, whatever minutes they happened in; the rest as `read_captured`.
+
+    Raises:
+        MalformedArtifact: as `read_captured`.
+    """
+    found = _slots(store, digest, start - LATE, end + EARLY)
+    written = (info for info in found if info.modified >= start - _SKEW)
+    arrived = pl.col("arrived_at").is_between(start, end, closed="left")
+    return _together(store, written, max_rows, arrived)
+
+
+def _together(store: Store, found: Iterable[ObjectInfo], max_rows: int, wanted: pl.Expr | None = None) -> pl.DataFrame | None:
     kept = _Kept(max_rows)
     damaged: list[str] = []
-    for info, got in get_each(store, _slots(store, digest, start, end), max_bytes=MAX_FILE_BYTES):
+    for info, got in get_each(store, found, max_bytes=MAX_FILE_BYTES):
         try:
-            kept.add(_rows(got.result()))
+            rows = _rows(got.result())
+            kept.add(rows if wanted is None else rows.filter(wanted))
         except NotFound:  # swept by retention between the listing and the reading
             continue
         except (MalformedArtifact, pl.exceptions.PolarsError) as error:
@@ -114,6 +144,15 @@ def read_first(
                 raise MalformedArtifact(f"no captured rows: {store.uri(info.key)} ({error}); restore or remove it") from error
             count += rows.height
     return kept.all(), count, end
+
+
+def count_captured(store: Store, found: Iterable[ObjectInfo]) -> int:
+    """How many rows objects hold; what cannot be read holds none."""
+    rows = 0
+    for _, got in get_each(store, found, max_bytes=MAX_FILE_BYTES):
+        with suppress(NotFound, MalformedArtifact, pl.exceptions.PolarsError):
+            rows += _rows(got.result()).height
+    return rows
 
 
 class _Kept:

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 import polars as pl
 
-from stationkeeper.workloads.artifacts.captured import INPUT, OUTPUT
+from stationkeeper.workloads.artifacts.captured import INPUT, OUTPUT, event_at
 from stationkeeper.workloads.checks.sources import Server, load_reference
 from stationkeeper.workloads.training.ending import AttemptEnded
 from stationkeeper.workloads.training.reading import utc
@@ -80,7 +80,7 @@ def open_history(address: str, timestamp: str | None, server: Server, folder: Pa
 
     Args:
         address: a file, or a folder or S3 prefix of files: Parquet, CSV or NDJSON. Captured rows are taken apart.
-        timestamp: the column with the time of a row; None only for captured rows, which carry their arrival.
+        timestamp: the column with the time of a row; None only for captured rows, which carry theirs.
         server: of `s3://` addresses.
         folder: an empty one, with room for all rows.
 
@@ -138,7 +138,7 @@ class _Captured:
             return cls(rows)
         outputs = {name: name.removeprefix(OUTPUT) for name in rows.columns if name.startswith(OUTPUT)}
         outputs = {name: name if plain in inputs.values() else plain for name, plain in outputs.items()}
-        time = [ARRIVED] if ARRIVED in rows.columns else []
+        time = [event_at(rows).alias(ARRIVED)] if ARRIVED in rows.columns else []
         return cls(rows.select(*time, *(pl.col(n).alias(p) for n, p in (inputs | outputs).items())), list(outputs.values()))
 
 

@@ -84,7 +84,7 @@ class Served:
         else:
             profile.update(answers.columns, answers.outputs)
             kept_rows = _captured(rows, answers, self.manifest, digest, timestamp, number)
-            store.put(keys.capture(digest, slot, _POD, number), captured.parquet([kept_rows]))
+            store.put(keys.capture(digest, slot, _POD, number), captured.parquet(kept_rows))
         store.put(keys.profile(digest, slot, _POD, number), profile.encode())
 
 

@@ -13,7 +13,7 @@ from stationkeeper.workloads.artifacts.columns import ColumnError
 from stationkeeper.workloads.artifacts.errors import ArtifactError
 from stationkeeper.workloads.checks.assemble import OWN
 from stationkeeper.workloads.checks.revision import Kept, Revision
-from stationkeeper.workloads.drift.baseline import Chosen, choose, plain, rebased
+from stationkeeper.workloads.drift.baseline import Chosen, choose, naive, plain, rebased
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
 from stationkeeper.workloads.drift.components import fit_components
 from stationkeeper.workloads.drift.reference import ReferenceProfile
@@ -100,5 +100,5 @@ def sampled(revision: Revision, rows: pl.DataFrame) -> Kept:
     Raises:
         ColumnError: when a feature is not among them, or of another kind.
     """
-    sample, arrived = plain(rows), rows["arrived_at"].dt.replace_time_zone(None).to_numpy()
-    return Kept(sample, fit_components(sample, revision.manifest.features, timestamps=arrived))
+    sample, at = plain(rows), naive(rows)
+    return Kept(sample, fit_components(sample, revision.manifest.features, timestamps=at))

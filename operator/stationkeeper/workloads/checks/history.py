@@ -45,4 +45,6 @@ class History:
 def point(report: DriftReport) -> QualityPoint | None:
     """The score of a report's window; None where there is none."""
     whole = next((result for result in report.quality if result.segment is None and result.score), None)
-    return QualityPoint(start=report.start, method=whole.method, score=whole.score) if whole and whole.score else None
+    if whole is None or whole.score is None:
+        return None
+    return QualityPoint(start=report.start, method=whole.method, score=whole.score, skill=whole.skill)

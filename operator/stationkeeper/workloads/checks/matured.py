@@ -173,6 +173,7 @@ def _verdict(window: Window, results: Sequence[QualityResult]) -> QualityVerdict
         verdict=gravest(results),
         labels=whole.labels.joined,
         score=whole.score.value if whole.score else None,
+        skill=whole.skill,
         predecessor=whole.predecessor.number if whole.predecessor else None,
         worse=whole.predecessor.worse if whole.predecessor else None,
         message=cut(_message(results)),

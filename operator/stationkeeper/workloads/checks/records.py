@@ -36,7 +36,8 @@ class Records:
     def __init__(self, store: Store, policy_uid: str, policy_digest: str, revision_digest: str) -> None:
         self._store = store
         self._of = (policy_uid, policy_digest, revision_digest)
-        self._known = {info.key for info in store.list(keys.checks(*self._of))}
+        found = {info.key: info.modified for info in store.list(keys.checks(*self._of))}
+        self._known, self._written = set(found), found
 
     def key(self, window: Window, *, quality: bool = False) -> str:
         """Where the report of a window is; with `quality` the one on its labels."""
@@ -64,6 +65,10 @@ class Records:
         reported = {window.start: window for window in self._reported()}
         open_ = [key for key in self._known if f"/{_EXTENTS}" in key and keys.slot_start(key) not in reported]
         return sorted([*reported.values(), *map(self._extent, open_)])
+
+    def judged(self) -> dict[Window, datetime]:
+        """The windows that had a report when this run began, and when that was written by the store's clock."""
+        return {window: self._written[self.key(window)] for window in self._reported() if self.key(window) in self._written}
 
     def _reported(self) -> Iterator[Window]:
         for key in self._known:

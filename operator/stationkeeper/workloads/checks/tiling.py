@@ -20,6 +20,10 @@ class Traffic(Protocol):
         """The counts of a window; None when nothing was captured of it."""
         ...
 
+    def came_after(self, window: Window, moment: datetime) -> int:
+        """Rows of a window that were written after a moment by the store's clock, as far as they can be read."""
+        ...
+
     def ahead(self, window: Window) -> timedelta:
         """By how much the clocks of pods that wrote for the window are ahead of the store's."""
         ...

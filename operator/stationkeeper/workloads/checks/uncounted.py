@@ -12,13 +12,13 @@ import polars as pl
 
 from stationkeeper.api.base import format_time
 from stationkeeper.api.driftpolicy import Baseline, DriftPolicySpec
-from stationkeeper.workloads.artifacts.captured import list_captured, read_captured, read_first
+from stationkeeper.workloads.artifacts.captured import count_captured, list_captured, read_captured, read_first
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.checks.comparison import Comparison, needs_rows, sampled
 from stationkeeper.workloads.checks.revision import Kept, Revision
 from stationkeeper.workloads.drift.baseline import MIN_ROWS, Chosen, answers, from_captured, plain
-from stationkeeper.workloads.drift.collect import UnreadableProfiles, ahead
+from stationkeeper.workloads.drift.collect import MAX_LATE, UnreadableProfiles, ahead
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.windows import Window
 
@@ -93,6 +93,12 @@ class Counter:
         except (MalformedArtifact, ColumnError, ValueError) as error:
             raise UnreadableProfiles(str(error)) from error
         return profile
+
+    def came_after(self, window: Window, moment: datetime) -> int:
+        """Captured rows of a window that were written after a moment by the store's clock, as far as they can be read."""
+        listed = list_captured(self.revision.store, self.revision.digest, window.start, window.end)
+        late = [info for _, info in listed if info.modified > moment]
+        return count_captured(self.revision.store, late[:MAX_LATE])
 
     def ahead(self, window: Window) -> timedelta:
         """By how much the clocks of pods that wrote for the window are ahead of the store's; nothing where they are not."""

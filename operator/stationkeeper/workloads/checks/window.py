@@ -12,7 +12,7 @@ from stationkeeper.api.base import format_time, sha256
 from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.report import DriftReport, QualityPoint, QualityResult
 from stationkeeper.api.status import Verdict
-from stationkeeper.workloads.artifacts.captured import read_captured
+from stationkeeper.workloads.artifacts.captured import EVENT_AT, TIME_SOURCE, read_captured
 from stationkeeper.workloads.artifacts.errors import StoreError
 from stationkeeper.workloads.checks.assemble import Evidence, Subject, data_group, report
 from stationkeeper.workloads.checks.comparison import Comparison
@@ -90,7 +90,7 @@ class Checker:
             rows=rows,
             reference_rows=reference.rows,
             baseline=self.comparison.name,
-            notes=[*self._part(window), *notes],
+            notes=[*self._part(window), *_untimed(captured), *notes],
         )
         return report(self.subject, policy, window, self._with_quality(window, captured, evidence), now)
 
@@ -113,9 +113,10 @@ class Checker:
             evidence, quality=[found] if found else [], history=history, notes=[*evidence.notes, *self.estimates.notes]
         )
 
-    def refuse(self, window: Window, why: str, now: datetime) -> DriftReport:
+    def refuse(self, window: Window, why: str, now: datetime, notes: Sequence[str] = ()) -> DriftReport:
         """The report of a window that cannot be judged, because something is damaged."""
-        evidence = Evidence(unreadable(why), reference_rows=self.comparison.rows, baseline=self.comparison.name)
+        compared = self.comparison
+        evidence = Evidence(unreadable(why), reference_rows=compared.rows, baseline=compared.name, notes=[*notes])
         return report(self.subject, self.config.policy_spec, window, evidence, now)
 
     def _rows(self, window: Window) -> tuple[pl.DataFrame | None, RowFindings]:
@@ -146,6 +147,18 @@ class Checker:
             importance=self.revision.manifest.importance,
         )
         return RowFindings(found.violations, found.multivariate, found.segments, [*kept.notes, *found.notes])
+
+
+def _untimed(captured: pl.DataFrame | None) -> list[str]:
+    """How many rows count by their arrival because the time that they came with could not be used."""
+    if captured is None or TIME_SOURCE not in captured.columns:
+        return []
+    # Files from before there was an event time say nothing of it.
+    sources = captured.filter(pl.col(EVENT_AT).is_null() & pl.col(TIME_SOURCE).is_not_null())[TIME_SOURCE]
+    if sources.is_empty():
+        return []
+    why = ", ".join(f"{source} ({count})" for source, count in sources.value_counts(sort=True).rows())
+    return [f"{len(sources)} of {captured.height} captured rows count by their arrival, their event time being {why}"]
 
 
 def seed(digest: str, window: Window) -> int:

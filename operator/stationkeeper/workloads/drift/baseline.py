@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stationkeeper.api.base import format_time
 from stationkeeper.api.driftpolicy import Baseline
 from stationkeeper.api.manifest import Column
-from stationkeeper.workloads.artifacts.captured import INPUT, OUTPUT
+from stationkeeper.workloads.artifacts.captured import INPUT, OUTPUT, event_at
 from stationkeeper.workloads.drift.bins import AnyReference, CategoricalReference, Count, NumericReference
 from stationkeeper.workloads.drift.collect import Collector
 from stationkeeper.workloads.drift.grid import Ints
@@ -121,8 +121,13 @@ def from_captured(rows: pl.DataFrame, features: Sequence[Column]) -> ReferencePr
         ColumnError: when a feature is not among the rows, or of another kind.
         ValueError: when there is no row.
     """
-    arrived = rows["arrived_at"].dt.replace_time_zone(None).to_numpy()
-    return build_reference(plain(rows, INPUT), features, answers(rows), timestamps=arrived, prediction_timestamps=arrived)
+    at = naive(rows)
+    return build_reference(plain(rows, INPUT), features, answers(rows), timestamps=at, prediction_timestamps=at)
+
+
+def naive(rows: pl.DataFrame) -> Array:
+    """When captured rows happened, as numpy knows UTC."""
+    return rows.select(event_at(rows).dt.replace_time_zone(None)).to_series().to_numpy()
 
 
 def answers(rows: pl.DataFrame) -> dict[str, Array]:

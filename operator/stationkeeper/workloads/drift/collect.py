@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -21,6 +22,7 @@ from stationkeeper.workloads.drift.windows import Window
 log = logging.getLogger(__name__)
 
 MAX_PROFILE_BYTES: Final = 16 * 2**20
+MAX_LATE: Final = 1_000  # profiles that are read only to tell how many rows came too late
 _NAMED: Final = 3  # damaged files in a message
 _TOLERATED: Final = timedelta(seconds=30)  # between two clocks
 _WRONG: Final = timedelta(days=1)
@@ -48,7 +50,7 @@ def load_reference(store: Store, manifest: Manifest) -> ReferenceProfile | None:
 
 
 def ahead(slots: Iterable[tuple[datetime, datetime]]) -> timedelta:
-    """By how much a pod's clock is ahead of the store's, from the beginnings of flush intervals and when they were written."""
+    """By how much a pod's clock, or what happened, is ahead of the store's, from the beginnings of flush intervals and when they were written."""
     gaps = (start - written for start, written in slots)
     return max((gap for gap in gaps if _TOLERATED < gap <= _WRONG), default=timedelta(0))
 
@@ -89,6 +91,17 @@ class Collector:
                 return total, start
             total = total.merge(self._merged([info for _, info in slot]))
         return total, window.end
+
+    def came_after(self, window: Window, moment: datetime) -> int:
+        """Rows of a window that were written after a moment by the store's clock, refused ones too, as far as they can be read."""
+        late = [key for day in window.days() for start, key, written in self._day(day) if start in window and written > moment]
+        total, _ = self._empty.total(self._readable(late[:MAX_LATE]))
+        return total.rows + total.refused_rows
+
+    def _readable(self, found: Sequence[str]) -> Iterator[bytes]:
+        for key in found:
+            with suppress(MalformedArtifact, NotFound):
+                yield self._store.get(key, max_bytes=MAX_PROFILE_BYTES)
 
     def ahead(self, window: Window) -> timedelta:
         """By how much the clocks of pods that wrote for the window are ahead of the store's; nothing where they are not.

@@ -25,6 +25,7 @@ from stationkeeper.workloads.checks import uncounted
 from stationkeeper.workloads.checks.comparison import Comparison, compared_with
 from stationkeeper.workloads.checks.history import History
 from stationkeeper.workloads.checks.labelled import Labelled
+from stationkeeper.workloads.checks.late import late
 from stationkeeper.workloads.checks.matured import Matured
 from stationkeeper.workloads.checks.quality import Quality
 from stationkeeper.workloads.checks.records import Records, page_key
@@ -100,16 +101,24 @@ class Check:
         try:
             profile = self._tiling.collect(window)
         except UnreadableProfiles as error:
-            return self._write(window, self._checker.refuse(window, str(error), self._now))
+            return self._write(window, self._checker.refuse(window, str(error), self._now, self._late(window)))
         if profile is None:
             log.info("window %s: InsufficientData: %s", format_time(window.start), _SILENCE)
             return unjudged(window, Verdict.INSUFFICIENT_DATA, _SILENCE)
-        return self._write(window, self._checker.check_window(window, profile, self._now, self._clocks(window)))
+        return self._write(
+            window, self._checker.check_window(window, profile, self._now, [*self._clocks(window), *self._late(window)])
+        )
+
+    def _late(self, window: Window) -> list[str]:
+        """What came too late for windows before, told by the first report of a run."""
+        return [] if self._judged else late(self._records, self._traffic, window)
 
     def _clocks(self, window: Window) -> list[str]:
         ahead = round(self._traffic.ahead(window).total_seconds())
         return (
-            [f"a pod's clock was {ahead} s ahead of the store's: its rows count in later windows than they came in"]
+            [
+                f"rows were up to {ahead} s ahead of the store's clock, by a pod's or by their event time: they count in later windows"
+            ]
             if ahead
             else []
         )

@@ -24,7 +24,7 @@ from stationkeeper.api.report import ShadowReport
 from stationkeeper.api.status import Verdict
 from stationkeeper.api.summary import FailureSummary, ShadowSummary, Summary
 from stationkeeper.workloads.artifacts import keys
-from stationkeeper.workloads.artifacts.captured import read_captured
+from stationkeeper.workloads.artifacts.captured import read_arrived, read_captured
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
 from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.artifacts.s3 import S3Store
@@ -119,7 +119,8 @@ def shadow(config: ShadowConfig, store: Store, ask: Ask, now: datetime, clock: C
         return _summary(known, key)
     manifest = load_manifest(store, config.candidate.digest)
     most = max(MAX_ROWS, config.shadow.min_rows)
-    captured = read_captured(store, config.stable.digest, config.since, config.until, max_rows=most)
+    read = read_captured if config.event_time is None else read_arrived
+    captured = read(store, config.stable.digest, config.since, config.until, max_rows=most)
     replay, ends = Replay(manifest, ask), clock() + MAX_SECONDS
     for asked in requests(captured) if captured is not None else ():
         if clock() > ends:

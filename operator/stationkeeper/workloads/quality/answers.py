@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import get_scorer
 
 from stationkeeper.api.manifest import Manifest, Task
-from stationkeeper.workloads.artifacts.captured import OUTPUT
+from stationkeeper.workloads.artifacts.captured import OUTPUT, event_at
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.outputs import LABEL, PROBABILITY, VALUE, probability_of
 from stationkeeper.workloads.artifacts.runtime import Predictions
@@ -108,7 +108,7 @@ def _number(name: str) -> pl.Expr:
 
 def blocks(rows: pl.DataFrame) -> NDArray[np.int64]:
     """The block of time of each row, for resampling."""
-    return time_blocks(rows["arrived_at"].dt.epoch("us").to_numpy())
+    return time_blocks(rows.select(event_at(rows).dt.epoch("us")).to_series().to_numpy())
 
 
 def suitable(metric: str, manifest: Manifest, *, probabilities: bool) -> None:

@@ -11,6 +11,7 @@ from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.manifest import Manifest, Score, Task
 from stationkeeper.api.report import LabelCounts, QualityResult
 from stationkeeper.api.status import Verdict
+from stationkeeper.workloads.artifacts.captured import event_at
 from stationkeeper.workloads.artifacts.columns import ColumnError
 from stationkeeper.workloads.artifacts.errors import ArtifactError
 from stationkeeper.workloads.quality.answers import MetricError, answers, sound
@@ -53,7 +54,7 @@ def estimate(
         seed: of the draws.
     """
     regression = manifest.task is Task.REGRESSION
-    rows = captured.sort("arrived_at", maintain_order=True).gather_every(-(-captured.height // MAX_ROWS) or 1)
+    rows = captured.sort(event_at(captured), maintain_order=True).gather_every(-(-captured.height // MAX_ROWS) or 1)
     held = Standard.of(manifest, check.metric, estimation)
     base = QualityResult(
         metric=check.metric,

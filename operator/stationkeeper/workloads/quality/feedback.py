@@ -21,7 +21,15 @@ from stationkeeper.api.jobs import TrainConfig
 from stationkeeper.api.manifest import FeedbackRecord, Manifest, Task
 from stationkeeper.api.model import Labels
 from stationkeeper.workloads.artifacts import keys
-from stationkeeper.workloads.artifacts.captured import INPUT, KEYS, captured_revisions, is_sampled, list_captured
+from stationkeeper.workloads.artifacts.captured import (
+    EVENT_AT,
+    INPUT,
+    KEYS,
+    captured_revisions,
+    event_at,
+    is_sampled,
+    list_captured,
+)
 from stationkeeper.workloads.artifacts.errors import ArtifactError, MalformedArtifact, NotFound
 from stationkeeper.workloads.artifacts.frozen import FrozenStore
 from stationkeeper.workloads.artifacts.manifests import load_manifest
@@ -117,7 +125,7 @@ def _found(
 
 
 def _span(config: TrainConfig, labels: Labels) -> tuple[datetime | None, datetime]:
-    """When requests must have come to be learned from: inside the window, and long enough ago for their labels."""
+    """When rows must have happened to be learned from: inside the window, and long enough ago for their labels."""
     data = config.training.data
     try:
         end = config.as_of - parse_duration(labels.lag)
@@ -233,7 +241,7 @@ class _Reader:
             raise invalid("InputChanged", f"{where} changed while it was read; retrain")
 
     def _asked(self, sources: Sequence[_Source], notes: list[str]) -> tuple[pl.DataFrame, int]:
-        """Who asked when, of all objects; and how many rows fell to windows of broken data."""
+        """Who asked when, and about when, of all objects; and how many rows fell to windows of broken data."""
         frames, left, damaged = [_NOBODY], 0, 0
         for number, source in enumerate(sources):
             try:
@@ -251,7 +259,7 @@ class _Reader:
 
     def _joined(self, asked: pl.DataFrame, meaning: Manifest) -> Joined:
         known = [ObjectInfo(item.key, item.size, item.etag, item.modified) for item in self.frozen.labels]
-        since = asked["arrived_at"].min()
+        since = asked[EVENT_AT].min()
         try:
             found = read_labels(
                 FrozenStore(self.store, known),
@@ -279,7 +287,6 @@ class _Reader:
         """The inputs of the rows that were joined, under their plain names."""
         data, frames = self.config.training.data, []
         inputs = [pl.col(INPUT + name).alias(name) for name in self._wanted(meaning)]
-        time = [pl.col("arrived_at").alias(data.timestamp)] if data.timestamp else []
         for (number,), asked in joined.group_by(_FILE, maintain_order=True):
             assert isinstance(number, int)
             read = pl.read_parquet(sources[number].path, glob=False).with_columns(
@@ -288,6 +295,7 @@ class _Reader:
             # A key that came twice in a file was counted once, by its first row.
             first = read.sort("arrived_at", maintain_order=True).unique(KEY, keep="first", maintain_order=True)
             labelled = first.join(asked.select(*KEY, TRUTH), on=KEY, how="inner", maintain_order="left")
+            time = [event_at(read).alias(data.timestamp)] if data.timestamp else []
             frames.append(labelled.select(*inputs, *time, _target(meaning).alias(data.target)))
         if not frames:
             return pl.DataFrame()
@@ -300,6 +308,7 @@ _NOBODY: Final = pl.DataFrame(
         "request_id": pl.String(),
         "row": pl.Int64(),
         "arrived_at": pl.Datetime("us", "UTC"),
+        EVENT_AT: pl.Datetime("us", "UTC"),
         _RATE: pl.Float64(),
         _FILE: pl.Int64(),
     }
@@ -307,22 +316,23 @@ _NOBODY: Final = pl.DataFrame(
 
 
 def _keys(path: Path) -> pl.DataFrame:
-    """Who asked when, and the share of requests that were stored then."""
+    """Who asked when and about when, and the share of requests that were stored then."""
     present = pl.read_parquet_schema(path)
     if lacking := [name for name in KEYS if name not in present]:
         raise MalformedArtifact(f"{path.name} has no column {lacking[0]}")
     rate = [_RATE] if _RATE in present else []
-    rows = pl.read_parquet(path, columns=[*KEYS, *rate], glob=False)
+    rows = pl.read_parquet(path, columns=[*KEYS, *rate, *({EVENT_AT} & present.keys())], glob=False)
     return rows.select(
         pl.col("request_id").cast(pl.String),
         pl.col("row").cast(pl.Int64),
         pl.col("arrived_at").cast(pl.Datetime("us", "UTC")),
+        event_at(rows).cast(pl.Datetime("us", "UTC")).alias(EVENT_AT),
         (pl.col(_RATE).cast(pl.Float64) if rate else pl.lit(1.0)).alias(_RATE),
     )
 
 
 def _in_any(incidents: Sequence[Incident], revision: str) -> pl.Expr:
-    time = pl.col("arrived_at")
+    time = pl.col(EVENT_AT)
     mine = [(time >= i.start) & (time < i.end) for i in incidents if revision.startswith(i.revision)]
     return pl.any_horizontal(mine) if mine else pl.lit(value=False)
 

@@ -8,6 +8,7 @@ import polars as pl
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.model import Labels
 from stationkeeper.api.report import LabelCounts
+from stationkeeper.workloads.artifacts.captured import event_at
 from stationkeeper.workloads.quality.reading import KEY, TRUTH, Found, read_labels
 from stationkeeper.workloads.quality.truth import MalformedLabels
 
@@ -37,7 +38,7 @@ class Joined:
 def join(captured: pl.DataFrame, labels: Found, config: Labels, *, as_of: datetime) -> Joined:
     """Give captured rows their labels.
 
-    A label counts once `lag` has passed since its request, however early it came: otherwise quick outcomes would stand for all. Labels
+    A label counts once `lag` has passed since its row happened, however early it came: otherwise quick outcomes would stand for all. Labels
     that repeat themselves count once; rows whose labels disagree are left out, because nobody knows which is true.
 
     Args:
@@ -46,19 +47,19 @@ def join(captured: pl.DataFrame, labels: Found, config: Labels, *, as_of: dateti
         config: of the Model.
         as_of: the moment of judgement.
     """
-    lag = parse_duration(config.lag)
-    matured = captured.filter(pl.col("arrived_at") + lag <= as_of).with_columns(
+    lag, happened = parse_duration(config.lag), event_at(captured)
+    matured = captured.filter(happened + lag <= as_of).with_columns(
         pl.col("request_id").cast(pl.String), pl.col("row").cast(pl.Int64)
     )
     rows = matured.sort("arrived_at", maintain_order=True).unique(KEY, keep="first", maintain_order=True)
-    said = labels.rows.join(rows.select(*KEY, "arrived_at"), on=KEY, how="inner")
+    said = labels.rows.join(rows.select(*KEY, happened.alias("at")), on=KEY, how="inner")
     known = said.filter(pl.col("seen") & pl.col(TRUTH).is_not_null())
     unseen = said.filter(~pl.col("seen")).select(KEY).unique().join(known, on=KEY, how="anti")
     each = known.group_by(KEY, maintain_order=True).agg(
         pl.col(TRUTH).first(),
         pl.col("times").sum(),
         pl.col(TRUTH).n_unique().alias("values"),
-        (pl.col("written").min() > pl.col("arrived_at").first() + lag).alias("late"),
+        (pl.col("written").min() > pl.col("at").first() + lag).alias("late"),
     )
     agreed = each.filter(pl.col("values") == 1)
     joined = rows.join(agreed.select(*KEY, TRUTH), on=KEY, how="inner", maintain_order="left")

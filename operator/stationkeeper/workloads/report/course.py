@@ -69,7 +69,7 @@ class _Scale:
 def course(report: DriftReport) -> Course | None:
     """The metric over the earlier windows and this one; None where there is no score at all."""
     whole = [result for result in report.quality if result.segment is None]
-    own = [QualityPoint(start=report.start, method=r.method, score=r.score) for r in whole if r.score]
+    own = [QualityPoint(start=report.start, method=r.method, score=r.score, skill=r.skill) for r in whole if r.score]
     history = sorted({(p.start, p.method): p for p in [*report.history, *own]}.values(), key=lambda p: p.start)
     if not history:
         return None
@@ -107,7 +107,8 @@ def _levels(results: Sequence[QualityResult]) -> Iterator[tuple[str, float]]:
 def _point(point: QualityPoint, scale: _Scale) -> Point:
     value, low, high = _reach(point)
     between = f" ({low:.4g} to {high:.4g})" if low < high else ""
-    title = f"{point.start:%Y-%m-%d %H:%M}, {point.method}: {value:.4g}{between}"
+    over = "" if point.skill is None else f", {point.skill:.4g} over a constant"
+    title = f"{point.start:%Y-%m-%d %H:%M}, {point.method}: {value:.4g}{between}{over}"
     return Point(scale.across(point.start), scale.up(value), scale.up(low), scale.up(high), point.method != "Labels", title)
 
 

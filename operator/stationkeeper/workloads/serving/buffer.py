@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 
 from stationkeeper.workloads.artifacts.columns import Columns
+from stationkeeper.workloads.serving.moments import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Answered:
     extra: tuple[str, ...]
     rows: int
     size: int  # about how many bytes this holds
+    told: Told | None = None  # when the rows happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Refused:
     mismatched: tuple[str, ...]
     rows: int
     size: int
+    told: Told | None = None
 
 
 Entry = Answered | Refused

@@ -2,7 +2,8 @@
 
     event loop --O(1)--> Buffer --thread--> Collector (profiles, rows) --slot ends--> Uploads --thread--> store
 
-Slots are aligned to the wall clock and a row belongs to the slot of its arrival. A pod that is killed loses the slot it was
+Slots are aligned to the wall clock and a row is written with the slot of its arrival, under the minute that it happened in where
+requests say so (`capture.eventTime`). A pod that is killed loses the slot it was
 filling, and at the most what the store has not taken; one that is told to end loses nothing that the store takes in time.
 Every row that is lost while the process lives is counted in the metrics and told in the log.
 """
@@ -21,6 +22,7 @@ from stationkeeper.workloads.artifacts.columns import Columns
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.serving.buffer import Answered, Buffer, Entry, Refused
 from stationkeeper.workloads.serving.metrics import Metrics
+from stationkeeper.workloads.serving.moments import Told
 from stationkeeper.workloads.serving.slots import Collector, Names, Object
 from stationkeeper.workloads.serving.state import Served
 from stationkeeper.workloads.serving.uploads import Uploads
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 BUFFER_BYTES: Final = 32 * 2**20
 MAX_EXTRA: Final = 64  # unknown columns remembered of one request
+_TOLD_BYTES: Final = 96  # of one time, as a string of Python's
 _TICK: Final = 1.0
 
 
@@ -62,17 +65,28 @@ class Recording:
         self._thread.start()
 
     def answered(
-        self, request_id: str, arrived: float, columns: Columns, outputs: Columns, extra: Sequence[str], size: int
+        self,
+        request_id: str,
+        arrived: float,
+        columns: Columns,
+        outputs: Columns,
+        extra: Sequence[str],
+        size: int,
+        told: Told | None = None,
     ) -> None:
         """See `Recorder.answered`."""
         rows = len(next(iter(columns.values()), ()))
         # Arrays of one value cost more than the value: about a hundred bytes of header each.
         held = 512 + size + (128 + 16 * rows) * (len(columns) + len(outputs))
-        self._add(Answered(request_id, arrived, columns, outputs, tuple(extra[:MAX_EXTRA]), rows, held))
+        held += 0 if told is None else _TOLD_BYTES * rows
+        self._add(Answered(request_id, arrived, columns, outputs, tuple(extra[:MAX_EXTRA]), rows, held, told))
 
-    def refused(self, arrived: float, missing: Sequence[str], mismatched: Sequence[str], rows: int) -> None:
+    def refused(
+        self, arrived: float, missing: Sequence[str], mismatched: Sequence[str], rows: int, told: Told | None = None
+    ) -> None:
         """See `Recorder.refused`."""
-        self._add(Refused(arrived, tuple(missing), tuple(mismatched), rows, 512 + 64 * (len(missing) + len(mismatched))))
+        held = 512 + 64 * (len(missing) + len(mismatched)) + (0 if told is None else _TOLD_BYTES * rows)
+        self._add(Refused(arrived, tuple(missing), tuple(mismatched), rows, held, told))
 
     def close(self, seconds: float) -> bool:
         """Count and write what is left, within the time. True when no row was lost by it."""

@@ -93,7 +93,7 @@ class Inference:
             request = parse(body, served.contract)
         except SchemaError as refusal:
             if (recorder := self._state.recorder) and not replayed:
-                recorder.refused(arrived, refusal.missing, refusal.mismatched, refusal.rows)
+                recorder.refused(arrived, refusal.missing, refusal.mismatched, refusal.rows, refusal.told)
             return self._refusal(refusal, cause="schema")
         except ProtocolError as refusal:
             return self._refusal(refusal)
@@ -117,7 +117,7 @@ class Inference:
     ) -> None:
         if recorder := self._state.recorder:
             outputs = kept(served.manifest, predictions)
-            recorder.answered(request_id, arrived, request.columns, outputs, request.extra, size)
+            recorder.answered(request_id, arrived, request.columns, outputs, request.extra, size, request.told)
 
     def _is_replayed(self, headers: Headers) -> bool:
         """Whether it repeats a request that another revision has captured, for a comparison. Clients do not know the UID."""

@@ -88,7 +88,7 @@ def _proven(
         raise MalformedArtifact("golden.json holds no rows, so nothing can be proven; retrain")
     predictor = load_model(manifest, files)
     golden.verify(predictor)
-    contract = Contract.of(manifest, probabilities=golden.probabilities is not None)
+    contract = Contract.of(manifest, probabilities=golden.probabilities is not None, event_time=config.capture.event_time)
     renderer = Renderer(config.model.name, config.revision, manifest, contract.outputs)
     return Served(config.revision.digest, manifest, predictor, reference, contract, renderer)
 

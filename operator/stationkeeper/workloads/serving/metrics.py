@@ -53,6 +53,13 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.event_times = Counter(
+            "stationkeeper_capture_event_times",
+            "Rows by where their time comes from: event (capture.eventTime), or the arrival because it was missing, unreadable, late "
+            "(3 days), early (5 minutes) or scattered (over too many minutes at once).",
+            ["source"],
+            registry=self.registry,
+        )
         self.buffered = Gauge(
             "stationkeeper_capture_buffer_bytes", "Memory held by rows not yet counted.", registry=self.registry
         )

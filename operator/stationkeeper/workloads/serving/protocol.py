@@ -4,7 +4,8 @@
     └── SchemaError             the request's columns are not the model's: refused, and counted by drift profiles
 
 A request carries one tensor per column by name, of shape [n] or [n, 1], or, for a model whose features are all numbers, one
-tensor of shape [n, features] in the manifest's order. Data may be flat or nested; `null` is a missing value.
+tensor of shape [n, features] in the manifest's order. Data may be flat or nested; `null` is a missing value. A tensor with the
+times of the rows may come beside either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest
 from stationkeeper.workloads.artifacts.columns import Array, ColumnError, from_lists
+from stationkeeper.workloads.serving.moments import Told
 
 MAX_BODY_BYTES: Final = 16 * 2**20
 MAX_ROWS: Final = 65_536
@@ -54,7 +56,12 @@ class ProtocolError(Exception):
 
 
 class SchemaError(ProtocolError):
-    """The columns of a request are not those of the model; `rows` is how many rows it carried, at most `MAX_ROWS`."""
+    """The columns of a request are not those of the model.
+
+    `rows` is how many rows it carried, at most `MAX_ROWS`; `told` when they happened, where the request says so.
+    """
+
+    told: Told | None = None
 
     def __init__(self, message: str, rows: int, missing: Sequence[str] = (), mismatched: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -65,20 +72,24 @@ class SchemaError(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a revision can be asked: the features by name, and whether it answers with probabilities."""
+    """What a revision can be asked: the features by name, and whether it answers with probabilities.
+
+    `event_time` names the column with the times of the rows; it may be a feature too.
+    """
 
     features: tuple[Column, ...]
     by_name: Mapping[str, Column]
     all_numeric: bool
     outputs: tuple[str, ...]
+    event_time: str | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest, probabilities: bool) -> "Contract":
+    def of(cls, manifest: Manifest, probabilities: bool, event_time: str | None = None) -> "Contract":
         """The contract of a manifest."""
         features = tuple(manifest.features)
         numeric = bool(features) and all(f.kind is ColumnKind.NUMERIC for f in features)
         outputs = (PREDICT, PREDICT_PROBA) if probabilities else (PREDICT,)
-        return cls(features, {f.name: f for f in features}, numeric, outputs)
+        return cls(features, {f.name: f for f in features}, numeric, outputs, event_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,7 @@ class InferRequest:
     columns: dict[str, Array]
     outputs: tuple[str, ...]
     extra: tuple[str, ...]  # names of columns that the model does not know
+    told: Told | None = None  # when the rows happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +129,13 @@ def parse(body: bytes | bytearray, contract: Contract) -> InferRequest:
     outputs = _outputs(document.get("outputs"), contract)
     tensors = _tensors(document.get("inputs"))
     rows = tensors[0].rows
-    if len(tensors) == 1 and _is_matrix(tensors[0], contract):
-        return InferRequest(request_id(document), rows, _matrix(tensors[0], contract), outputs, ())
-    columns, extra = _columns(tensors, rows, contract)
-    return InferRequest(request_id(document), rows, columns, outputs, extra)
+    told, tensors = _told(tensors, contract)
+    try:
+        columns, extra = _inputs(tensors, rows, contract)
+    except SchemaError as refusal:
+        refusal.told = told
+        raise
+    return InferRequest(request_id(document), rows, columns, outputs, extra, told)
 
 
 def request_id(document: Mapping[str, Any]) -> str | None:
@@ -230,6 +245,23 @@ def _check(data: list[Any], datatype: str) -> None:
         low, high = _RANGES[datatype]
         if present and (min(present) < low or max(present) > high):
             raise ProtocolError(f"a value is beyond {datatype}, which ends at {low} and {high}")
+
+
+def _told(tensors: list[_Tensor], contract: Contract) -> tuple[Told | None, list[_Tensor]]:
+    """The times of the rows, and the tensors that are the model's business. What is no column of times is read as none."""
+    name = contract.event_time
+    if name is None:
+        return None, tensors
+    others = tensors if name in contract.by_name else [tensor for tensor in tensors if tensor.name != name]
+    found = next((tensor for tensor in tensors if tensor.name == name and tensor.width in (None, 1)), None)
+    return None if found is None else Told(found.datatype, found.data), others
+
+
+def _inputs(tensors: list[_Tensor], rows: int, contract: Contract) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The columns that the model knows, and the names of those that it does not."""
+    if len(tensors) == 1 and _is_matrix(tensors[0], contract):
+        return _matrix(tensors[0], contract), ()
+    return _columns(tensors, rows, contract)
 
 
 def _is_matrix(tensor: _Tensor, contract: Contract) -> bool:

@@ -1,7 +1,7 @@
-"""Captured rows as Parquet, one schema for every file of a revision: `artifacts.captured` says which."""
+"""Captured rows as Parquet, one schema for every file of a pod: `artifacts.captured` says which."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,15 +9,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest
-from stationkeeper.workloads.artifacts.captured import INPUT, OUTPUT
+from stationkeeper.workloads.artifacts.captured import EVENT_AT, INPUT, OUTPUT, TIME_SOURCE, event_at
 from stationkeeper.workloads.artifacts.columns import Array, Columns
 from stationkeeper.workloads.serving.buffer import Answered
+from stationkeeper.workloads.serving.moments import SOURCES, Moments, Source
 
 _TYPES: Final[dict[ColumnKind, type[pl.DataType]]] = {
     ColumnKind.NUMERIC: pl.Float64,
     ColumnKind.CATEGORICAL: pl.String,
     ColumnKind.BOOLEAN: pl.Boolean,
 }
+_SOURCES: Final = pl.Series([source.value for source in SOURCES], dtype=pl.String)
 _BOOLEANS: Final = {"true": True, "false": False, None: None}
 
 
@@ -36,8 +38,9 @@ def frame(
     manifest: Manifest,
     digest: str,
     rate: float,
+    times: Moments | None = None,
 ) -> pl.DataFrame:
-    """The first `kept[i]` rows of each entry; `columns` and `outputs` are those of all entries, concatenated."""
+    """The first `kept[i]` rows of each entry; `columns`, `outputs` and `times` are those of all entries, concatenated."""
     counts = np.array([entry.rows for entry in entries], dtype=np.int64)
     firsts = np.cumsum(counts) - counts
     position: NDArray[np.int64] = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(firsts, counts)
@@ -52,9 +55,24 @@ def frame(
         pl.Series("revision", [digest], dtype=pl.String).new_from_index(0, len(ids)),
         pl.Series("sample_rate", [rate], dtype=pl.Float64).new_from_index(0, len(ids)),
     ]
+    series += [] if times is None else _times(times, chosen)
     series += [_input(feature, columns[feature.name][chosen]) for feature in manifest.features]
     series += [_output(name, values[chosen]) for name, values in sorted(outputs.items())]
     return pl.DataFrame(series)
+
+
+def _times(times: Moments, chosen: NDArray[np.int64]) -> list[pl.Series]:
+    source = _SOURCES.gather(times.source[chosen]).alias(TIME_SOURCE)
+    at = pl.Series(EVENT_AT, times.at[chosen]).cast(pl.Datetime("us", "UTC"))
+    return [at.set(source != Source.EVENT.value, None), source]
+
+
+def minutes(rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Rows by the minute that they happened in, and when it begins, in seconds since 1970."""
+    parts = rows.with_columns(event_at(rows).dt.truncate("1m").dt.epoch("s").alias("")).partition_by(
+        "", include_key=False, as_dict=True
+    )
+    yield from ((int(minute), part) for (minute,), part in sorted(parts.items()))
 
 
 def _input(feature: Column, values: Array) -> pl.Series:
@@ -73,8 +91,8 @@ def _output(name: str, values: Array) -> pl.Series:
     return pl.Series(OUTPUT + name, values, dtype=pl.Float64)
 
 
-def parquet(frames: Sequence[pl.DataFrame]) -> bytes:
-    """Frames as one Parquet file."""
+def parquet(rows: pl.DataFrame) -> bytes:
+    """Rows as a Parquet file."""
     target = io.BytesIO()
-    pl.concat(frames, rechunk=True).write_parquet(target, compression="zstd")
+    rows.write_parquet(target, compression="zstd")
     return target.getvalue()

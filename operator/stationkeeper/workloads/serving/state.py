@@ -9,6 +9,7 @@ from stationkeeper.workloads.artifacts.columns import Columns
 from stationkeeper.workloads.artifacts.runtime import Predictor
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.serving.answers import Renderer
+from stationkeeper.workloads.serving.moments import Told
 from stationkeeper.workloads.serving.protocol import Contract
 
 
@@ -28,12 +29,21 @@ class Recorder(Protocol):
     """Remembers what was asked. Must return at once and never raise; may be called from several threads."""
 
     def answered(
-        self, request_id: str, arrived: float, columns: Columns, outputs: Columns, extra: Sequence[str], size: int
+        self,
+        request_id: str,
+        arrived: float,
+        columns: Columns,
+        outputs: Columns,
+        extra: Sequence[str],
+        size: int,
+        told: Told | None = None,
     ) -> None:
-        """Rows were answered; `arrived` is Unix time, `size` about how many bytes they hold."""
+        """Rows were answered; `arrived` is Unix time, `size` about how many bytes they hold, `told` when they happened."""
         ...
 
-    def refused(self, arrived: float, missing: Sequence[str], mismatched: Sequence[str], rows: int) -> None:
+    def refused(
+        self, arrived: float, missing: Sequence[str], mismatched: Sequence[str], rows: int, told: Told | None = None
+    ) -> None:
         """Rows were refused because columns were missing or of another type."""
         ...
 

@@ -37,6 +37,8 @@ def test_the_statuses_of_models_are_metrics():
     assert f'stationkeeper_windows_breached{{group="features",{where},policy="watch"}} 1.0' in lines
     assert f'stationkeeper_windows_breached{{group="quality",{where},policy="watch"}} 0.0' in lines
     assert f'stationkeeper_quality_labels{{{where},policy="watch"}} 500.0' in lines
+    assert f'stationkeeper_quality_score{{{where},policy="watch"}} 0.75' in lines
+    assert f'stationkeeper_quality_skill{{{where},policy="watch"}} 0.25' in lines
     assert f'stationkeeper_window_rows{{{where},policy="watch"}} {window["rows"]}.0' in lines
     conditions = [line for line in lines if line.startswith("stationkeeper_model_condition")]
     assert len(conditions) == len(world.model["status"]["conditions"])

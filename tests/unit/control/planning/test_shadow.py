@@ -20,10 +20,10 @@ SHADOW = {
 TEN_MINUTES = 600 + 60 + 30  # with an interval of capture and the time of its upload
 
 
-def candidate(**rollout) -> World:
+def candidate(capture: dict | None = None, **rollout) -> World:
     """Revision 1 serves, revision 2 is published."""
     world = World(policies=(policy(),))
-    world.model["spec"]["serving"] = {"replicas": 4}
+    world.model["spec"]["serving"] = {"replicas": 4, "capture": capture or {}}
     world.serve_first()
     world.model["spec"]["serving"]["rollout"] = {**SHADOW, **rollout}
     world.advance(hours=2)
@@ -140,6 +140,16 @@ def test_a_shadow_answers_nobody_and_has_all_of_its_pods():
     later(world, minutes=9)
     assert answering(world) == "1"
     assert status(world)["candidate"].get("weight") is None
+
+
+def test_the_job_is_told_that_rows_are_kept_by_their_event_time():
+    world = candidate(capture={"eventTime": "departed_at"})
+    world.ready(2)
+    world.settle()
+    later(world, seconds=TEN_MINUTES)
+    (job,) = shadow_jobs(world)
+    config = json.loads(job["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"])
+    assert config["eventTime"] == "departed_at"
 
 
 def test_the_job_is_told_what_to_compare_and_where_the_candidate_is():

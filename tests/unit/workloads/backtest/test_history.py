@@ -78,6 +78,20 @@ def test_captured_rows_are_taken_apart(tmp_path: Path) -> None:
     assert history.between(START, history.end)["value"].to_list() == [3, 4]
 
 
+def test_captured_rows_are_played_at_the_time_of_their_event_where_it_is_known(tmp_path: Path) -> None:
+    happened = START - timedelta(days=1)
+    captured = {
+        "arrived_at": [START, START],
+        "event_at": [None, happened],
+        "time_source": ["late", "event"],
+        "input.x": [1.0, 2.0],
+    }
+    write(pl.DataFrame(captured), tmp_path / "a.parquet")
+    history = open_history(str(tmp_path / "a.parquet"), None, Server(), room(tmp_path))
+    assert history.columns == ["arrived_at", "x"]
+    assert history.between(history.start, history.end).rows() == [(happened, 2.0), (START, 1.0)]
+
+
 def test_counts_are_no_history(tmp_path: Path) -> None:
     reference = build_reference(rows(days=3), [Column(name="x", kind=ColumnKind.NUMERIC)], {})
     (tmp_path / "reference.json").write_bytes(reference.encode())

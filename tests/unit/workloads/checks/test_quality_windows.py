@@ -88,6 +88,7 @@ def test_a_window_is_judged_on_labels_after_lag_and_grace_and_only_once() -> Non
     summary = check(config, store, DUE, labels)
     assert said(summary) == [("12:00", "Passed", ROWS)]
     assert summary.quality[0].score == pytest.approx(0.72, abs=0.03)
+    assert summary.quality[0].skill == pytest.approx(summary.quality[0].score - 0.5), "any constant ranks by chance"
     ((key, report),) = quality_reports(store).items()
     assert key.endswith("/quality/20130401T120000Z-20130401T130000Z.json")
     assert key.replace(".json", ".html") in store.objects
@@ -110,6 +111,10 @@ def test_quality_that_fell_breaches_and_asks_for_a_retraining() -> None:
     assert "surely more than the 0.05 of maxDrop" in report.message
     assert [q.segment for q in report.quality if q.method == "Labels"] == [None, "carrier = AA", "carrier = (all other)"]
     assert [(f"{p.start:%H}", p.method) for p in report.history] == [("12", "Labels")]
+    assert report.history[0].skill == pytest.approx(report.history[0].score.value - 0.5)
+    assert [q.skill for q in summary.quality] == [report.history[0].skill, report.quality[0].skill], (
+        "it can be compared across time"
+    )
 
 
 def test_before_labels_come_quality_is_estimated_and_held_to_the_last_labels() -> None:

@@ -98,6 +98,19 @@ def test_no_window_is_settled_while_nothing_can_be_counted(elsewhere):
     assert not any("/extents/" in key for key in store.objects)
 
 
+def test_rows_that_came_too_late_are_told(elsewhere):
+    store, config = elsewhere(baseline={"firstRows": 500})
+    for hour in range(2):
+        answered(store, config, NOON + hour * HOUR, rows=600, seed=hour)
+    check(config, store, CLOSED + HOUR)
+    late = answered(store, config, NOON + HOUR + 5 * world.MINUTE, rows=40, seed=7)
+    store.modified[late] = CLOSED + HOUR
+    answered(store, config, NOON + 2 * HOUR, rows=600, seed=2)
+    check(config, store, CLOSED + 2 * HOUR)
+    newest = max(world.reports(store).values(), key=lambda report: report.start)
+    assert any(note.startswith("40 rows came after their window was judged") for note in newest.notes)
+
+
 def test_a_clock_that_is_ahead_is_told(elsewhere):
     store, config = elsewhere(baseline={"firstRows": 500})
     answered(store, config, NOON, rows=600)

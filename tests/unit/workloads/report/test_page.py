@@ -240,6 +240,11 @@ def test_one_score_is_a_course_and_none_is_not() -> None:
     alone = course(samples.report(history=[QualityPoint(start=samples.START, method="Labels", score=Score(value=0.5))]))
     assert alone is not None
     assert len(alone.points) == 1
+    assert "over a constant" not in alone.points[0].title
+    skilled = QualityPoint(start=samples.START, method="Labels", score=Score(value=0.75), skill=0.25)
+    found = course(samples.report(history=[skilled]))
+    assert found is not None
+    assert found.points[0].title.endswith("Labels: 0.75, 0.25 over a constant")
     assert course(samples.report(quality=[samples.estimate()])) is None
 
 

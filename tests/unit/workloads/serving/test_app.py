@@ -26,10 +26,12 @@ class Remembered:
         self.rows: list[Any] = []
         self.refusals: list[Any] = []
 
-    def answered(self, request_id: str, arrived: float, columns: Any, outputs: Any, extra: Sequence[str], size: int) -> None:
+    def answered(
+        self, request_id: str, arrived: float, columns: Any, outputs: Any, extra: Sequence[str], size: int, told: Any = None
+    ) -> None:
         self.rows.append((request_id, arrived, columns, outputs, tuple(extra)))
 
-    def refused(self, arrived: float, missing: Sequence[str], mismatched: Sequence[str], rows: int) -> None:
+    def refused(self, arrived: float, missing: Sequence[str], mismatched: Sequence[str], rows: int, told: Any = None) -> None:
         self.refusals.append((tuple(missing), tuple(mismatched), rows))
 
 

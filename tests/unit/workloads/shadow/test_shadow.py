@@ -1,6 +1,7 @@
 """A comparison of two revisions: captured rows become requests again, answers are compared, and what is said of it is bounded."""
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from stationkeeper.api.report import ShadowReport
 from stationkeeper.api.serving import Analysis, Shadow
 from stationkeeper.api.status import Verdict
 from stationkeeper.api.summary import ShadowSummary
+from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import DigestMismatch, MalformedArtifact, StoreUnavailable
 from stationkeeper.workloads.artifacts.manifests import publish_manifest
 from stationkeeper.workloads.jobs import shadow as job
@@ -136,6 +138,22 @@ def test_the_same_model_agrees_with_itself_on_every_row_that_was_captured(store)
     assert len(pod.bodies) == 120, "a request is a request again"
     written = report(store, found)
     assert (written.captured, written.stable, written.candidate, written.differing) == (360, 7, 8, [])
+
+
+def test_rows_that_are_kept_by_their_event_time_are_asked_when_they_arrived(captured):
+    store = STABLE.fresh().store
+    for number, (key, data) in enumerate(captured.objects.items()):
+        if key.startswith("capture/"):
+            rows = pl.read_parquet(data).with_columns(event_at=pl.col("arrived_at") - timedelta(days=2))
+            kept = keys.capture(STABLE.digest, keys.slot_start(key) - timedelta(days=2), "pod", number)
+            buffer = io.BytesIO()
+            rows.write_parquet(buffer)
+            store.put(kept, buffer.getvalue())
+            store.modified[kept] = NOW
+    by_arrival = config()
+    assert shadow(by_arrival, store, Pod(), NOW, lambda: 0.0).verdict == Verdict.INSUFFICIENT_DATA
+    found = shadow(by_arrival.model_copy(update={"event_time": "when"}), store, Pod(), NOW, lambda: 0.0)
+    assert (found.verdict, found.rows) == (Verdict.PASSED, 360)
 
 
 def test_what_is_asked_again_is_what_was_asked(store):

@@ -45,8 +45,15 @@ class World:
         self.labels = MemoryStore(name="s3://lake/labels")
         self.parts = 0
 
-    def capture(self, rows: pl.DataFrame, rate: float = 1.0, digest: str | None = None, prefix: str = "r") -> pl.DataFrame:
-        """Capture rows as serving would, one object a day; returns them with their request ids."""
+    def capture(
+        self,
+        rows: pl.DataFrame,
+        rate: float = 1.0,
+        digest: str | None = None,
+        prefix: str = "r",
+        lateness: timedelta | None = None,
+    ) -> pl.DataFrame:
+        """Capture rows as serving would, one object a day, by event time where they are late; returns them with their request ids."""
         digest = digest or self.digest
         rows = rows.with_columns(
             pl.format("{}{}-{}", pl.lit(prefix), pl.lit(self.parts), pl.int_range(pl.len())).alias("request_id")
@@ -57,7 +64,8 @@ class World:
             captured = day.select(
                 "request_id",
                 pl.lit(0, pl.UInt32).alias("row"),
-                pl.col("at").alias("arrived_at"),
+                (pl.col("at") + (lateness or timedelta())).alias("arrived_at"),
+                *([pl.col("at").alias("event_at")] if lateness else []),
                 pl.lit(digest).alias("revision"),
                 pl.lit(rate).alias("sample_rate"),
                 *(pl.col(name).cast(pl.Float64).alias(f"input.{name}") for name in ("x", "count")),
@@ -121,6 +129,30 @@ def test_rows_come_as_they_were_asked_with_time_and_truth(world: World) -> None:
     wanted = asked.select("at", "x", pl.col("count").cast(pl.Float64), "colour", "member", "y").sort("at", maintain_order=True)
     found = world.gather().rows.select("at", "x", "count", "colour", "member", "y")
     assert found.sort("at", "x").equals(wanted.sort("at", "x"))
+
+
+def test_rows_are_learned_at_the_time_of_their_event(world: World) -> None:
+    """They came two days after it, half of them after the training's own time less the lag: their labels have matured all the same."""
+    asked = world.capture(NEW, lateness=timedelta(days=2))
+    plain = world.capture(pod.rows(2, first=66, seed=2), prefix="plain")
+    world.label(pl.concat([asked, plain]))
+    as_of = NEW["at"].max() + timedelta(days=1, hours=1)
+    fed = world.gather(asOf=as_of)
+    assert (fed.record.captured, fed.record.used) == (400, 400)
+    assert fed.rows["at"].sort().to_list() == asked["at"].sort().to_list()
+    both = world.gather(episode="e3")
+    assert both.rows["at"].sort().to_list() == pl.concat([asked, plain])["at"].sort().to_list(), (
+        "files of both kinds are one table"
+    )
+
+
+def test_a_window_with_broken_data_is_one_of_event_time(world: World) -> None:
+    world.label(world.capture(NEW, lateness=timedelta(days=2)))
+    day = pod.START + timedelta(days=45)
+    report(world, day, "Breached")
+    fed = world.gather()
+    assert fed.record.incidents == 20
+    assert fed.rows["at"].min() >= day + timedelta(days=1)
 
 
 def told(fed: Fed) -> str:
