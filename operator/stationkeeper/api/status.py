@@ -130,7 +130,8 @@ class Episode(Tolerant):
     attempt: Annotated[int, Field(ge=0, description="Training Jobs started for it. 0: none yet.")] = 0
     attempted_at: Annotated[Time | None, Field(description="When the last attempt was started: the `asOf` of its data.")] = None
     asked_by: Annotated[
-        Cause | None, Field(description="What asked for the last attempt, where that was the clock and not the episode's own cause.")
+        Cause | None,
+        Field(description="What asked for the last attempt, where that was the clock and not the episode's own cause."),
     ] = None
     revision: Annotated[int, Field(ge=1, description="Number that its revision will have.")] = 1
     template_digest: Annotated[Digest, Field(description="Digest of the training intent that it trains.")]

@@ -112,7 +112,9 @@ def _growth(s: Situation) -> Wanted | None:
     if due is None or (s.status.grown_at and due <= s.status.grown_at):
         return None
     known = f"revision {s.serving.number} was trained on {s.serving.trained_at:%Y-%m-%d}"
-    return Wanted(Cause.GROWTH, f"{s.serving.digest}/{due.isoformat()}", f"{known}, and as much time has passed again as its rows span")
+    return Wanted(
+        Cause.GROWTH, f"{s.serving.digest}/{due.isoformat()}", f"{known}, and as much time has passed again as its rows span"
+    )
 
 
 def grows_at(spec: ModelSpec, serving: ModelRevisionSpec | None, now: datetime) -> datetime | None:

@@ -94,14 +94,14 @@ class Collector:
 
     def came_after(self, window: Window, moment: datetime) -> int:
         """Rows of a window that were written after a moment by the store's clock, refused ones too, as far as they can be read."""
-        late = [key for day in window.days() for start, key, written in self._day(day) if start in window and written > moment]
+        late = [info for _, info in self._slots(window) if info.modified > moment]
         total, _ = self._empty.total(self._readable(late[:MAX_LATE]))
         return total.rows + total.refused_rows
 
-    def _readable(self, found: Sequence[str]) -> Iterator[bytes]:
-        for key in found:
+    def _readable(self, found: Sequence[ObjectInfo]) -> Iterator[bytes]:
+        for _, got in get_each(self._store, found, max_bytes=MAX_PROFILE_BYTES):
             with suppress(MalformedArtifact, NotFound):
-                yield self._store.get(key, max_bytes=MAX_PROFILE_BYTES)
+                yield got.result()
 
     def ahead(self, window: Window) -> timedelta:
         """By how much the clocks of pods that wrote for the window are ahead of the store's; nothing where they are not.
