@@ -138,6 +138,14 @@ class QualityPoint(Tolerant):
     score: Score
 
 
+class Calibrating(Tolerant):
+    """A group whose calibrated thresholds know of sampling noise only, not of what windows ordinarily differ by."""
+
+    group: Literal["features", "predictions"]
+    message: Annotated[str, Field(max_length=256)]  # why, and what ends it
+    breached: bool  # by such thresholds alone: it is observed, and nothing is done about it
+
+
 class DriftReport(Tolerant):
     schema_version: Literal[1, 2] = 2
     model: str  # namespace/name
@@ -159,6 +167,7 @@ class DriftReport(Tolerant):
     drifted_share: float | None = None
     message: str
     action: str = ""  # what the policy does about it, in one sentence
+    calibrating: Annotated[list[Calibrating], Field(max_length=2)] = []
     columns: list[ColumnResult] = []
     histograms: Annotated[list[Histogram], Field(max_length=1064)] = []
     violations: list[Violation] = []

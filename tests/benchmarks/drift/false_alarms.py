@@ -5,7 +5,7 @@ days and weather in `traffic`.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -14,11 +14,12 @@ import numpy as np
 
 from stationkeeper.api.driftpolicy import DistributionCheck, Test
 from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.statistics import MEASURES
 from tests.benchmarks.drift.alarms import ALPHA, Generator, Rate, Share, alarms, drifts, policy
 from tests.benchmarks.drift.batch import Batch
 from tests.benchmarks.drift.curves import Panel, pictured
 from tests.benchmarks.drift.population import ANSWERS, COLUMNS, Numbers, Words, drawn, reference, rowwise
-from tests.benchmarks.drift.traffic import SCENARIOS, rates
+from tests.benchmarks.drift.traffic import SCENARIOS, Rates, rates
 
 SIZES: Final = (200, 500, 2_000, 10_000, 100_000, 1_000_000)
 ROWWISE: Final = (200, 2_000)  # rows of windows that are drawn row by row, to see that counts tell the same
@@ -26,6 +27,7 @@ POWER_SIZES: Final = (500, 5_000, 50_000)
 HOURS: Final = (1, 6, 24, 168)
 POWER_REFERENCE_ROWS: Final = 100_000
 REFERENCES: Final = 40
+SIMULATED_REFERENCES: Final = 10  # where the noise of each is simulated
 TESTS: Final[tuple[Test, ...]] = get_args(Test)
 DEPENDENT_TESTS: Final[tuple[Test, ...]] = ("PSI", "KolmogorovSmirnov")
 
@@ -106,32 +108,42 @@ def _head(*cells: object) -> None:
     _row(*("---" for _ in cells))
 
 
-def _independent(count: int, tests: Sequence[Test]) -> None:
+def _independent(count: int, tests: Sequence[Test], sizes: Sequence[int]) -> None:
     print(f"\nHealthy windows of independent rows, {count:,} for each figure (promised: an alarm in at most {ALPHA:.0%})\n")
     _head("judged by", "rows of the window", "drifts a month, of windows of an hour", "any alarm")
-    for rows in SIZES:
+    simulated = [test for test in tests if MEASURES[test].chance == "simulated"]
+    for rows in sizes:
         of = batches(rows, count)
         said = [batch.said(policy()) for batch in of]
         month = Rate(sum(drifts(windows, policy()) for windows in said), sum(map(len, said)) / 24 / 30)
         _row("PSI, the policy as it is", f"{rows:,}", month, alarm_rate(of))
-        for test in tests:
+        for test in (test for test in tests if test not in simulated):
             _row(f"{test}, no least effect", f"{rows:,}", "", alarm_rate(of, test, least=False))
         if rows in ROWWISE:
-            _row(
-                "PSI, no least effect, drawn row by row",
-                f"{rows:,}",
-                "",
-                alarm_rate(batches(rows, count // 5, draw=rowwise), least=False),
-            )
+            by_row = alarm_rate(batches(rows, count // 5, draw=rowwise), least=False)
+            _row("PSI, no least effect, drawn row by row", f"{rows:,}", "", by_row)
+        few = batches(rows, count, references=SIMULATED_REFERENCES) if simulated else []
+        for test in simulated:
+            _row(f"{test}, no least effect", f"{rows:,}", "", alarm_rate(few, test, least=False))
 
 
 def _dependent(runs: int, tests: Sequence[Test]) -> None:
     print("\nHealthy windows of days and weather\n")
     _head("traffic", "test", "window", "months", "drifts a month", "windows", "any alarm")
     for scenario in SCENARIOS:
-        for (test, hours), found in rates(scenario, [(t, h) for t in tests for h in HOURS], range(runs)).items():
-            told = f"{found.events.months:.0f}", found.events, f"{found.any.of:,}", found.any
-            _row(scenario.name, test, f"{hours} h", *told)
+        _rates(scenario.name, rates(scenario, [(t, h) for t in tests for h in HOURS], range(runs)))
+
+
+def _calibrated(runs: int, tests: Sequence[Test]) -> None:
+    print("\nThe same, of a reference without timestamps: after `Calibrating`\n")
+    _head("traffic", "test", "window", "months", "drifts a month", "windows", "any alarm")
+    for scenario in SCENARIOS:
+        _rates(scenario.name, rates(scenario, [(t, h) for t in tests for h in HOURS[:-1]], range(runs), timed=False))
+
+
+def _rates(name: str, of: Mapping[tuple[Test, int], Rates]) -> None:
+    for (test, hours), found in of.items():
+        _row(name, test, f"{hours} h", f"{found.events.months:.0f}", found.events, f"{found.any.of:,}", found.any)
 
 
 def _moved(runs: int) -> None:
@@ -162,7 +174,9 @@ def _powers(count: int, picture: Path | None) -> None:
 def main() -> None:
     """Print all tables as Markdown, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["independent", "dependent", "moved", "power", []], help="without any: all")
+    parser.add_argument(
+        "parts", nargs="*", choices=["independent", "dependent", "calibrated", "moved", "power", []], help="without any: all"
+    )
     parser.add_argument("--windows", type=int, default=10_000, help="healthy windows for each figure")
     parser.add_argument(
         "--runs", type=int, default=20, help="times sixty days of dependent traffic: two months of windows of four lengths"
@@ -173,8 +187,9 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where the curves of the power are written to, as SVG")
     asked = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
-        "independent": lambda: _independent(asked.windows, asked.tests or TESTS),
+        "independent": lambda: _independent(asked.windows, asked.tests or TESTS, asked.rows),
         "dependent": lambda: _dependent(asked.runs, asked.tests or DEPENDENT_TESTS),
+        "calibrated": lambda: _calibrated(asked.runs, asked.tests or DEPENDENT_TESTS),
         "moved": lambda: _moved(max(asked.runs // 8, 1)),
         "power": lambda: _powers(max(asked.windows // 25, 20), asked.picture),
     }

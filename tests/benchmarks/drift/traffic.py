@@ -6,6 +6,7 @@ model that weighs them alike. Every window is judged by the whole policy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,8 +15,11 @@ import polars as pl
 
 from stationkeeper.api.driftpolicy import Test
 from stationkeeper.api.manifest import Column, ColumnKind
+from stationkeeper.workloads.drift.baseline import against
+from stationkeeper.workloads.drift.cycles import two_cycles
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile, build_reference
+from stationkeeper.workloads.drift.variation import MIN_BLOCKS, observed
 from tests.benchmarks.drift.alarms import ALPHA, Array, Generator, Rate, Said, Share, drifts, policy, said
 
 COLUMNS: Final = 10
@@ -76,10 +80,20 @@ Judged = tuple[Test, int]  # by which test, windows of how many hours
 
 
 def rates(
-    traffic: Traffic, judged: Sequence[Judged], runs: Sequence[int], *, moved: float = 0.0, alpha: float = ALPHA
+    traffic: Traffic,
+    judged: Sequence[Judged],
+    runs: Sequence[int],
+    *,
+    moved: float = 0.0,
+    alpha: float = ALPHA,
+    timed: bool = True,
 ) -> dict[Judged, Rates]:
-    """How often windows are called drifted, when every value of theirs is moved by `moved`."""
-    found = [_run(traffic, judged, run, moved, alpha) for run in runs]
+    """How often windows are called drifted, when every value of theirs is moved by `moved`.
+
+    With `timed` the reference has timestamps. Without, the first windows tell what windows differ by, as when `Calibrating` ends, and
+    those that follow are judged.
+    """
+    found = [_run(traffic, judged, run, moved, alpha, timed) for run in runs]
     return {what: _rates([run[what] for run in found], what[1]) for what in judged}
 
 
@@ -92,11 +106,13 @@ def _rates(runs: Sequence[Sequence[Said]], hours: int) -> Rates:
     )
 
 
-def _run(traffic: Traffic, judged: Sequence[Judged], run: int, moved: float, alpha: float) -> dict[Judged, list[Said]]:
+def _run(
+    traffic: Traffic, judged: Sequence[Judged], run: int, moved: float, alpha: float, timed: bool
+) -> dict[Judged, list[Said]]:
     """What each window says; windows follow each other."""
     minute, values = traffic.draw(np.random.default_rng((3, run)), 2 * DAYS)
     half = int(np.searchsorted(minute, DAYS * 1_440))
-    of = _reference(minute[:half], {name: column[:half] for name, column in values.items()})
+    of = _reference(minute[:half] if timed else None, {name: column[:half] for name, column in values.items()})
     after = {name: column[half:] + moved for name, column in values.items()}
     true = {"features": after, "predictions": _answers(after)}
     groups = {"features": of.features, "predictions": of.predictions}
@@ -105,8 +121,23 @@ def _run(traffic: Traffic, judged: Sequence[Judged], run: int, moved: float, alp
     for test, hours in judged:
         borders = np.searchsorted(minute[half:], np.arange(DAYS * 1_440, 2 * DAYS * 1_440 + 1, hours * 60))
         windows = [_window(of, bins, int(start), int(end)) for start, end in pairwise(borders)]
+        if not timed:
+            windows = _calibrated(of, windows, timedelta(hours=hours))
         found[test, hours] = [said(window, policy(test, alpha)) for window in windows]
     return found
+
+
+def _calibrated(of: ReferenceProfile, windows: Sequence[Profile], length: timedelta) -> list[Profile]:
+    """The windows that follow those that `Calibrating` takes, with what these differ by."""
+    first = max(two_cycles(length) // length, MIN_BLOCKS)
+    counted = [
+        (group, c.name, c, np.stack([window.counts(group, c.name) for window in windows[:first]]))
+        for group, columns in (("features", of.features), ("predictions", of.predictions))
+        for c in columns
+    ]
+    known = {group: [(name, c, n) for g, name, c, n in counted if g == group] for group in ("features", "predictions")}
+    calibrated = of.knowing(observed(known))
+    return [against(window, calibrated) for window in windows[first:]]
 
 
 def _answers(values: dict[str, Array]) -> dict[str, Array]:
@@ -115,9 +146,9 @@ def _answers(values: dict[str, Array]) -> dict[str, Array]:
     return {"probability": 1 / (1 + np.exp(-score)), "label": np.where(score > 1, "yes", "no").astype(object)}
 
 
-def _reference(minute: Array, values: dict[str, Array]) -> ReferenceProfile:
+def _reference(minute: Array | None, values: dict[str, Array]) -> ReferenceProfile:
     features = [Column(name=name, kind=ColumnKind.NUMERIC) for name in values]
-    times = minute.astype("datetime64[m]")
+    times = None if minute is None else minute.astype("datetime64[m]")
     return build_reference(pl.DataFrame(values), features, _answers(values), timestamps=times, prediction_timestamps=times)
 
 
