@@ -178,6 +178,7 @@ def main() -> None:
         "parts", nargs="*", choices=["independent", "dependent", "calibrated", "moved", "power", []], help="without any: all"
     )
     parser.add_argument("--windows", type=int, default=10_000, help="healthy windows for each figure")
+    parser.add_argument("--rows", nargs="+", type=int, default=SIZES, help="sizes of windows of independent rows")
     parser.add_argument(
         "--runs", type=int, default=20, help="times sixty days of dependent traffic: two months of windows of four lengths"
     )
