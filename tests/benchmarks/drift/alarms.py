@@ -22,10 +22,11 @@ Generator = np.random.Generator
 
 @dataclass(frozen=True)
 class Share:
-    """How many of so many windows, and the interval (95 %) that the true share lies in, if windows are independent."""
+    """How many of so many windows, and the interval (95 %) of the true share."""
 
     found: int
     of: int
+    resemblance: float = 1.0  # Kish's design effect: windows that are compared with one reference share its luck
 
     @property
     def value(self) -> float:
@@ -34,9 +35,11 @@ class Share:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Clopper and Pearson's."""
-        found = stats.binomtest(self.found, self.of).proportion_ci(0.95)
-        return float(found.low), float(found.high)
+        """Clopper and Pearson's, of as many windows as these tell as much as."""
+        of = self.of / self.resemblance
+        found = self.value * of
+        low = float(stats.beta.ppf(0.025, found, of - found + 1)) if found else 0.0
+        return low, float(stats.beta.ppf(0.975, found + 1, of - found)) if found < of else 1.0
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -18,7 +18,7 @@ from stationkeeper.workloads.drift.statistics import MEASURES
 from tests.benchmarks.drift.alarms import ALPHA, Generator, Rate, Share, alarms, drifts, policy
 from tests.benchmarks.drift.batch import Batch
 from tests.benchmarks.drift.curves import Panel, pictured
-from tests.benchmarks.drift.population import ANSWERS, COLUMNS, Numbers, Words, drawn, reference, rowwise
+from tests.benchmarks.drift.population import ANSWERS, COLUMNS, REFERENCE_ROWS, Numbers, Words, drawn, reference, rowwise
 from tests.benchmarks.drift.traffic import SCENARIOS, Rates, rates
 
 SIZES: Final = (200, 500, 2_000, 10_000, 100_000, 1_000_000)
@@ -26,8 +26,7 @@ ROWWISE: Final = (200, 2_000)  # rows of windows that are drawn row by row, to s
 POWER_SIZES: Final = (500, 5_000, 50_000)
 HOURS: Final = (1, 6, 24, 168)
 POWER_REFERENCE_ROWS: Final = 100_000
-REFERENCES: Final = 40
-SIMULATED_REFERENCES: Final = 10  # where the noise of each is simulated
+REFERENCES: Final = 500
 TESTS: Final[tuple[Test, ...]] = get_args(Test)
 DEPENDENT_TESTS: Final[tuple[Test, ...]] = ("PSI", "KolmogorovSmirnov")
 
@@ -44,7 +43,15 @@ def batches(rows: int, count: int, *, references: int = REFERENCES, draw: Draw =
 def alarm_rate(of: Sequence[Batch], test: Test = "PSI", *, alpha: float = ALPHA, least: bool = True) -> Share:
     """The share of windows with any alarm; `least` is whether a difference must be worth one."""
     found = [window.alarm for batch in of for window in batch.said(policy(test, alpha, least=least))]
-    return Share(sum(found), len(found))
+    return Share(sum(found), len(found), _resemblance(of[0].rows, len(found) / len(of)))
+
+
+def _resemblance(rows: int, windows: float) -> float:
+    """How much less so many windows of one reference tell than as many of references of their own.
+
+    Of the noise in a comparison so much is the reference's as it has fewer rows than the window.
+    """
+    return 1 + (windows - 1) * rows / (rows + REFERENCE_ROWS)
 
 
 # ---- planted effects ----
@@ -108,21 +115,21 @@ def _head(*cells: object) -> None:
     _row(*("---" for _ in cells))
 
 
-def _independent(count: int, tests: Sequence[Test], sizes: Sequence[int]) -> None:
+def _independent(count: int, tests: Sequence[Test], sizes: Sequence[int], references: int) -> None:
     print(f"\nHealthy windows of independent rows, {count:,} for each figure (promised: an alarm in at most {ALPHA:.0%})\n")
     _head("judged by", "rows of the window", "drifts a month, of windows of an hour", "any alarm")
     simulated = [test for test in tests if MEASURES[test].chance == "simulated"]
     for rows in sizes:
-        of = batches(rows, count)
+        of = batches(rows, count, references=references)
         said = [batch.said(policy()) for batch in of]
         month = Rate(sum(drifts(windows, policy()) for windows in said), sum(map(len, said)) / 24 / 30)
         _row("PSI, the policy as it is", f"{rows:,}", month, alarm_rate(of))
         for test in (test for test in tests if test not in simulated):
             _row(f"{test}, no least effect", f"{rows:,}", "", alarm_rate(of, test, least=False))
         if rows in ROWWISE:
-            by_row = alarm_rate(batches(rows, count // 5, draw=rowwise), least=False)
+            by_row = alarm_rate(batches(rows, count // 5, references=references, draw=rowwise), least=False)
             _row("PSI, no least effect, drawn row by row", f"{rows:,}", "", by_row)
-        few = batches(rows, count, references=SIMULATED_REFERENCES) if simulated else []
+        few = batches(rows, count, references=-(-references // 4)) if simulated else []
         for test in simulated:
             _row(f"{test}, no least effect", f"{rows:,}", "", alarm_rate(few, test, least=False))
 
@@ -178,6 +185,7 @@ def main() -> None:
         "parts", nargs="*", choices=["independent", "dependent", "calibrated", "moved", "power", []], help="without any: all"
     )
     parser.add_argument("--windows", type=int, default=10_000, help="healthy windows for each figure")
+    parser.add_argument("--references", type=int, default=REFERENCES, help="that windows of independent rows are shared among")
     parser.add_argument("--rows", nargs="+", type=int, default=SIZES, help="sizes of windows of independent rows")
     parser.add_argument(
         "--runs", type=int, default=20, help="times sixty days of dependent traffic: two months of windows of four lengths"
@@ -188,7 +196,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where the curves of the power are written to, as SVG")
     asked = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
-        "independent": lambda: _independent(asked.windows, asked.tests or TESTS, asked.rows),
+        "independent": lambda: _independent(asked.windows, asked.tests or TESTS, asked.rows, asked.references),
         "dependent": lambda: _dependent(asked.runs, asked.tests or DEPENDENT_TESTS),
         "calibrated": lambda: _calibrated(asked.runs, asked.tests or DEPENDENT_TESTS),
         "moved": lambda: _moved(max(asked.runs // 8, 1)),

@@ -62,6 +62,8 @@ class Words:
         return np.array([*named, max(1.0 - sum(named), 0.0), 0.0])
 
 
+_FOURS: Final = stats.poisson(4).cdf(np.arange(60))
+
 Population = dict[str, Numbers | Words]
 
 
@@ -74,7 +76,7 @@ COLUMNS: Final[Population] = {
     "normal": Numbers(stats.norm.ppf, stats.norm.cdf),
     "lognormal": Numbers(stats.lognorm(1.5).ppf, stats.lognorm(1.5).cdf),
     "Cauchy": Numbers(stats.cauchy.ppf, stats.cauchy.cdf),
-    "whole numbers": Numbers(stats.poisson(4).ppf, lambda x: stats.poisson(4).cdf(np.ceil(x) - 1)),
+    "whole numbers": Numbers(lambda u: np.searchsorted(_FOURS, u).astype(float), lambda x: stats.poisson(4).cdf(np.ceil(x) - 1)),
     "minutes": Numbers(lambda u: np.floor(u * 1_440), lambda x: np.clip(np.ceil(x) / 1_440, 0, 1)),
     "often zero": Numbers(lambda u: np.maximum(u - 0.7, 0.0), lambda x: np.where(x > 0, np.clip(x + 0.7, 0, 1), 0.0), 0.05),
     "rarely missing": Numbers(stats.norm.ppf, stats.norm.cdf, 0.001),
@@ -82,7 +84,10 @@ COLUMNS: Final[Population] = {
     "a thousand words": Words(_zipf(1_000)),
     "rarely true": Words((0.99, 0.01)),
 }
-ANSWERS: Final[Population] = {"probability": Numbers(stats.beta(2, 5).ppf, stats.beta(2, 5).cdf), "label": Words((0.8, 0.2))}
+ANSWERS: Final[Population] = {
+    "probability": Numbers(stats.beta(2, 5).ppf, stats.beta(2, 5).cdf),
+    "label": Words((0.8, 0.2)),
+}
 
 
 def reference(
