@@ -379,10 +379,17 @@ class World:
         )
         self.say(f"a pod of revision {number} ends: {failure.reason}")
 
-    def check(self, *windows: tuple[str, str, str], quality: tuple[str, ...] = (), worse: tuple[bool | None, ...] = ()) -> None:
+    def check(
+        self,
+        *windows: tuple[str, str, str],
+        quality: tuple[str, ...] = (),
+        worse: tuple[bool | None, ...] = (),
+        calibrating: str = "",
+    ) -> None:
         """One drift check reports windows of (data, features, predictions), one a minute up to now, and labelled ones.
 
         `worse`: of each labelled window, whether revision 1 was surely better on it; None where it was not asked.
+        `calibrating`: why what breached in these windows is observed only.
         """
         cronjob = next(o for o in self.objects.values() if o["kind"] == "CronJob" and _component(o) == "drift-check")
         status = self.model["status"]
@@ -398,6 +405,9 @@ class World:
                     features=Verdict(features),
                     predictions=Verdict(predictions),
                     rows=1000,
+                    calibrating=[
+                        g for g, v in (("features", features), ("predictions", predictions)) if calibrating and v == "Breached"
+                    ],
                     message=f"data {data}, features {features}",
                 )
             )
@@ -421,6 +431,7 @@ class World:
             revision_digest=status["serving"]["digest"],
             windows=reported,
             quality=labelled,
+            calibrating=calibrating,
             report="s3://models/flights/checks/newest.json",
             page="s3://models/flights/checks/newest.html",
         )

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     CHECKS_PASSED = "ChecksPassed"
     DRIFT_DETECTED = "DriftDetected"
     QUALITY_LOST = "QualityLost"
+    CALIBRATING = "Calibrating"
     SKEW_DETECTED = "SkewDetected"
     VERDICTS_EXPIRED = "VerdictsExpired"
     SCHEMA_BREACHED = "SchemaBreached"

@@ -107,7 +107,8 @@ class DistributionCheck(ApiModel):
         float | None,
         Field(
             ge=0,
-            description="Breach above this. Without it the threshold is calibrated from what chance gives for these sample sizes and bins.",
+            description="Breach above this. Without it the threshold is calibrated from what chance and ordinary windows give for these "
+            "sample sizes and bins; until it is known what windows ordinarily differ by, drift is observed only (Calibrating).",
         ),
     ] = None
     min_effect: Annotated[

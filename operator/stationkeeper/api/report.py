@@ -139,6 +139,14 @@ class QualityPoint(Tolerant):
     skill: float | None = None  # that above a constant predictor on the same rows: base rates move
 
 
+class Calibrating(Tolerant):
+    """A group whose calibrated thresholds know of sampling noise only, not of what windows ordinarily differ by."""
+
+    group: Literal["features", "predictions"]
+    message: Annotated[str, Field(max_length=256)]  # why, and what ends it
+    breached: bool  # by such thresholds alone: it is observed, and nothing is done about it
+
+
 class DriftReport(Tolerant):
     schema_version: Literal[1, 2] = 2
     model: str  # namespace/name
@@ -160,6 +168,7 @@ class DriftReport(Tolerant):
     drifted_share: float | None = None
     message: str
     action: str = ""  # what the policy does about it, in one sentence
+    calibrating: Annotated[list[Calibrating], Field(max_length=2)] = []
     columns: list[ColumnResult] = []
     histograms: Annotated[list[Histogram], Field(max_length=1064)] = []
     violations: list[Violation] = []

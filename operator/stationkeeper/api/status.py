@@ -199,6 +199,13 @@ class WindowVerdict(Tolerant):
     drifted_share: Annotated[float | None, Field(description="Share of the features that drifted, weighted by importance.")] = (
         None
     )
+    calibrating: Annotated[
+        list[Literal["features", "predictions"]],
+        Field(
+            max_length=2,
+            description="Groups that breached while nobody knew what windows ordinarily differ by: what they show is observed only.",
+        ),
+    ] = []
     message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
 
 
@@ -278,6 +285,13 @@ class CheckStatus(Tolerant):
         ),
     ] = []
     retired: Annotated[RetiredCheck | None, Field(description="What was still found of the revision before.")] = None
+    calibrating: Annotated[
+        str,
+        Field(
+            max_length=256,
+            description="Why drift is observed only, and what ends that: it is not known yet what windows ordinarily differ by.",
+        ),
+    ] = ""
     columns: Annotated[
         list[ColumnStatistic],
         Field(max_length=10, description="The newest window's columns, the furthest from the reference first."),

@@ -94,6 +94,7 @@ class CheckSummary(Summary):
     windows: Annotated[list[WindowVerdict], Field(max_length=16)]
     quality: Annotated[list[QualityVerdict], Field(max_length=16)] = []
     retired: RetiredCheck | None = None  # of the revision before
+    calibrating: Annotated[str, Field(max_length=256)] = ""  # why drift is observed only, and what ends that
     columns: Annotated[list[ColumnStatistic], Field(max_length=10)] = []
     report: Annotated[str | None, Field(max_length=512)] = None
     page: Annotated[str | None, Field(max_length=512)] = None

@@ -20,7 +20,7 @@ from stationkeeper.workloads.backtest.compare import NEVER, Match, play
 from stationkeeper.workloads.backtest.course import Backtest
 from stationkeeper.workloads.backtest.folder import FolderStore
 from stationkeeper.workloads.backtest.history import History, HistoryError, open_history
-from stationkeeper.workloads.backtest.judge import Judge
+from stationkeeper.workloads.backtest.judge import Judge, calibrating
 from stationkeeper.workloads.backtest.pilot import Pilot, Timetable
 from stationkeeper.workloads.backtest.pod import PodTrainer, Stage, Trainer
 from stationkeeper.workloads.backtest.replay import ReplayError, tiles
@@ -82,7 +82,7 @@ def run(subject: Subject, setting: Setting, folder: Path, told: Told) -> Backtes
         retrained=setting.retrain,
         courses=courses,
         variants=seen,
-        notes=[*notes, *own.notes, *(trainer.notes if isinstance(trainer, RowsAlone) else ())],
+        notes=[*notes, *own.notes, *calibrating(judged), *(trainer.notes if isinstance(trainer, RowsAlone) else ())],
     )
 
 

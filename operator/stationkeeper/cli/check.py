@@ -159,6 +159,8 @@ class Tables:
             "SEGMENT", "ROWS", "VERDICT", "",
             of=[(f"{s.column} = {s.value}", f"{s.rows:,}", s.verdict, s.message) for s in report.segments],
         )  # fmt: skip
+        for found in report.calibrating:
+            self._console.print(Text(f"note: Calibrating ({found.group}): {found.message}"))
         for note in report.notes:
             self._console.print(Text(f"note: {note}"))
 

@@ -25,7 +25,7 @@ class Panel:
     lines: Mapping[str, Sequence[float]]
 
 
-def drawn(panels: Sequence[Panel]) -> str:
+def pictured(panels: Sequence[Panel]) -> str:
     """The panels, two in a row."""
     rows = -(-len(panels) // 2)
     width, height = 2 * _WIDTH, rows * _HEIGHT + 26

@@ -1,140 +1,57 @@
 """How often a healthy model is called drifted, and how small a drift is found: `python -m tests.benchmarks.drift.false_alarms`.
 
-A window is drawn as counts from the true shares of the reference's bins, so that a window of a million rows costs no more than
-one of 200. References are samples themselves: the rates are over references and windows. What is not drawn independently, days and
-weather, is in `traffic`.
+References are samples themselves: the rates are over references and windows. Rows that are drawn independently are in `population`,
+days and weather in `traffic`.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
-import polars as pl
-from scipy import stats
 
 from stationkeeper.api.driftpolicy import DistributionCheck, Test
-from stationkeeper.api.manifest import Column, ColumnKind
-from stationkeeper.workloads.drift import grid
-from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.reference import NumericReference, ReferenceProfile, build_reference
-from tests.benchmarks.drift.alarms import ALPHA, Array, Generator, alarms
-from tests.benchmarks.drift.curves import Panel, drawn
-from tests.benchmarks.drift.traffic import SCENARIOS, rates
+from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.statistics import MEASURES
+from tests.benchmarks.drift.alarms import ALPHA, Generator, Rate, Share, alarms, drifts, policy
+from tests.benchmarks.drift.batch import Batch
+from tests.benchmarks.drift.curves import Panel, pictured
+from tests.benchmarks.drift.population import ANSWERS, COLUMNS, REFERENCE_ROWS, Numbers, Words, drawn, reference, rowwise
+from tests.benchmarks.drift.traffic import SCENARIOS, Rates, rates
 
 SIZES: Final = (200, 500, 2_000, 10_000, 100_000, 1_000_000)
+ROWWISE: Final = (200, 2_000)  # rows of windows that are drawn row by row, to see that counts tell the same
 POWER_SIZES: Final = (500, 5_000, 50_000)
 HOURS: Final = (1, 6, 24, 168)
-REFERENCE_ROWS: Final = 20_000
 POWER_REFERENCE_ROWS: Final = 100_000
-REFERENCES: Final = 40
+REFERENCES: Final = 500
 TESTS: Final[tuple[Test, ...]] = get_args(Test)
 DEPENDENT_TESTS: Final[tuple[Test, ...]] = ("PSI", "KolmogorovSmirnov")
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """A numeric column, by its inverse distribution function and `below`: the share of values less than x."""
-
-    inverse: Callable[[Array], Array]
-    below: Callable[[Array], Array]
-    missing: float = 0.0
-
-    def draw(self, rng: Generator, rows: int) -> Array:
-        """Values, NaN for missing."""
-        return np.where(rng.random(rows) < self.missing, np.nan, self.inverse(rng.random(rows)))
-
-    def shares(self, column: Any) -> Array:
-        """The true share of each bin of a reference."""
-        assert isinstance(column, NumericReference)
-        z = grid.borders(np.array([*column.edges, column.top + 1]))
-        z = z * np.where(z < 0, 1 - 1e-9, 1.0)  # on the left a cell ends with its upper border, on the right before it
-        x = column.center + column.scale * z
-        x = np.where((z > 0) & (x <= column.center), np.nextafter(column.center, np.inf), x)  # so near that adding rounds it away
-        below = self.below(x)
-        return np.append(np.diff(below, prepend=0.0, append=1.0) * (1 - self.missing), self.missing)
+Draw = Callable[[Generator, ReferenceProfile, int, int], Batch]
 
 
-@dataclass(frozen=True)
-class Words:
-    """A categorical column, by the share of each word."""
-
-    of: tuple[float, ...]
-
-    def draw(self, rng: Generator, rows: int) -> Array:
-        """Words."""
-        return rng.choice([f"w{i}" for i in range(len(self.of))], rows, p=self.of).astype(object)
-
-    def shares(self, column: Any) -> Array:
-        """The true share of each bin of a reference."""
-        p = np.array(self.of)
-        named = [float(p[int(name[1:])]) for name in column.categories]
-        return np.array([*named, max(1.0 - sum(named), 0.0), 0.0])
+def batches(rows: int, count: int, *, references: int = REFERENCES, draw: Draw = drawn, seed: int = 1) -> list[Batch]:
+    """So many healthy windows of so many rows, shared among references that are samples themselves."""
+    rng, each = np.random.default_rng((seed, rows)), -(-count // references)
+    return [draw(rng, reference(rng, answers=ANSWERS), rows, each) for _ in range(references)]
 
 
-def _zipf(words: int) -> tuple[float, ...]:
-    weights = 1 / np.arange(1, words + 1)
-    return tuple((weights / weights.sum()).tolist())
+def alarm_rate(of: Sequence[Batch], test: Test = "PSI", *, alpha: float = ALPHA, least: bool = True) -> Share:
+    """The share of windows with any alarm; `least` is whether a difference must be worth one."""
+    found = [window.alarm for batch in of for window in batch.said(policy(test, alpha, least=least))]
+    return Share(sum(found), len(found), _resemblance(of[0].rows, len(found) / len(of)))
 
 
-COLUMNS: Final[dict[str, Numbers | Words]] = {
-    "normal": Numbers(stats.norm.ppf, stats.norm.cdf),
-    "lognormal": Numbers(stats.lognorm(1.5).ppf, stats.lognorm(1.5).cdf),
-    "Cauchy": Numbers(stats.cauchy.ppf, stats.cauchy.cdf),
-    "whole numbers": Numbers(stats.poisson(4).ppf, lambda x: stats.poisson(4).cdf(np.ceil(x) - 1)),
-    "minutes": Numbers(lambda u: np.floor(u * 1_440), lambda x: np.clip(np.ceil(x) / 1_440, 0, 1)),
-    "often zero": Numbers(lambda u: np.maximum(u - 0.7, 0.0), lambda x: np.where(x > 0, np.clip(x + 0.7, 0, 1), 0.0), 0.05),
-    "rarely missing": Numbers(stats.norm.ppf, stats.norm.cdf, 0.001),
-    "four words": Words((0.4, 0.3, 0.2, 0.1)),
-    "a thousand words": Words(_zipf(1_000)),
-    "rarely true": Words((0.99, 0.01)),
-}
+def _resemblance(rows: int, windows: float) -> float:
+    """How much less so many windows of one reference tell than as many of references of their own.
 
-
-def reference(rng: Generator, columns: Mapping[str, Numbers | Words] = COLUMNS, rows: int = REFERENCE_ROWS) -> ReferenceProfile:
-    """A reference of these columns, drawn."""
-    kinds = {name: ColumnKind.NUMERIC if isinstance(c, Numbers) else ColumnKind.CATEGORICAL for name, c in columns.items()}
-    frame = pl.DataFrame({name: pl.Series(column.draw(rng, rows).tolist()) for name, column in columns.items()})
-    return build_reference(frame, [Column(name=name, kind=kind) for name, kind in kinds.items()], {})
-
-
-def windows(
-    rng: Generator, of: ReferenceProfile, rows: int, count: int, columns: Mapping[str, Numbers | Words] = COLUMNS
-) -> Iterator[Profile]:
-    """Windows of so many rows of these columns."""
-    empty = Profile.empty(of)
-    drawn = {c.name: rng.multinomial(rows, _whole(columns[c.name].shares(c)), count) for c in of.features}
-    for i in range(count):
-        window = empty.fresh()
-        window.vector[0] = rows
-        for name, counts in drawn.items():
-            window.counts("features", name)[:] = counts[i]
-        yield window
-
-
-def _whole(shares: Array) -> Array:
-    shares = np.clip(shares, 0.0, 1.0)
-    return shares / shares.sum()
-
-
-def alarm_rate(
-    test: Test,
-    rows: int,
-    count: int,
-    *,
-    alpha: float = 0.01,
-    effect: float | None = 0.0,
-    references: int = REFERENCES,
-    seed: int = 1,
-) -> float:
-    """The share of healthy windows with any breach; without a least effect unless one is asked for (None: the default)."""
-    rng = np.random.default_rng((seed, rows))
-    asked = DistributionCheck(test=test, min_effect=effect)
-    each = -(-count // references)
-    found = [alarms(w, asked, alpha) > 0 for _ in range(references) for w in windows(rng, reference(rng), rows, each)]
-    return float(np.mean(found))
+    Of the noise in a comparison so much is the reference's as it has fewer rows than the window.
+    """
+    return 1 + (windows - 1) * rows / (rows + REFERENCE_ROWS)
 
 
 # ---- planted effects ----
@@ -182,7 +99,7 @@ def power(planted: Planted, size: float, rows: int, count: int, *, test: Test = 
     of = reference(rng, {planted.column: COLUMNS[planted.column]}, POWER_REFERENCE_ROWS)
     moved = {planted.column: planted.plant(COLUMNS[planted.column], size)}
     asked = DistributionCheck(test=test)
-    found = [alarms(w, asked, others=2 * (checks - 1)) > 0 for w in windows(rng, of, rows, count, moved)]
+    found = [alarms(w, asked, others=2 * (checks - 1)) > 0 for w in drawn(rng, of, rows, count, moved).profiles()]
     return float(np.mean(found))
 
 
@@ -198,24 +115,42 @@ def _head(*cells: object) -> None:
     _row(*("---" for _ in cells))
 
 
-def _independent(count: int) -> None:
-    print(f"\nWindows of independent rows with any alarm, of {count:,} for each figure (promised: at most {ALPHA:.2%})\n")
-    _head("rows of the window", *(f"{rows:,}" for rows in SIZES))
-    _row("PSI, policy as it is", *(alarm_rate("PSI", rows, count, effect=None) for rows in SIZES))
-    for test in TESTS:
-        many = {} if test == "PSI" else {"count": count // 5, "references": REFERENCES // 4}
-        _row(f"{test}, no least effect", *(alarm_rate(test, rows, **{"count": count, **many}) for rows in SIZES))
+def _independent(count: int, tests: Sequence[Test], sizes: Sequence[int], references: int) -> None:
+    print(f"\nHealthy windows of independent rows, {count:,} for each figure (promised: an alarm in at most {ALPHA:.0%})\n")
+    _head("judged by", "rows of the window", "drifts a month, of windows of an hour", "any alarm")
+    simulated = [test for test in tests if MEASURES[test].chance == "simulated"]
+    for rows in sizes:
+        of = batches(rows, count, references=references)
+        said = [batch.said(policy()) for batch in of]
+        month = Rate(sum(drifts(windows, policy()) for windows in said), sum(map(len, said)) / 24 / 30)
+        _row("PSI, the policy as it is", f"{rows:,}", month, alarm_rate(of))
+        for test in (test for test in tests if test not in simulated):
+            _row(f"{test}, no least effect", f"{rows:,}", "", alarm_rate(of, test, least=False))
+        if rows in ROWWISE:
+            by_row = alarm_rate(batches(rows, count // 5, references=references, draw=rowwise), least=False)
+            _row("PSI, no least effect, drawn row by row", f"{rows:,}", "", by_row)
+        few = batches(rows, count, references=-(-references // 4)) if simulated else []
+        for test in simulated:
+            _row(f"{test}, no least effect", f"{rows:,}", "", alarm_rate(few, test, least=False))
 
 
-def _dependent(runs: int) -> None:
-    print(
-        f"\nWindows of days and weather with any alarm among ten columns (promised: at most {ALPHA:.2%}), and drifts told in a month\n"
-    )
-    _head("traffic", "test", "window", "windows", "any alarm", "features drifted", "drifts a month")
+def _dependent(runs: int, tests: Sequence[Test]) -> None:
+    print("\nHealthy windows of days and weather\n")
+    _head("traffic", "test", "window", "months", "drifts a month", "windows", "any alarm")
     for scenario in SCENARIOS:
-        for (test, hours), found in rates(scenario, [(t, h) for t in DEPENDENT_TESTS for h in HOURS], range(runs)).items():
-            told = f"{found.windows:,}", found.any, found.drifted, f"{found.events:.3f}"
-            _row(scenario.name, test, f"{hours} h", *told)
+        _rates(scenario.name, rates(scenario, [(t, h) for t in tests for h in HOURS], range(runs)))
+
+
+def _calibrated(runs: int, tests: Sequence[Test]) -> None:
+    print("\nThe same, of a reference without timestamps: after `Calibrating`\n")
+    _head("traffic", "test", "window", "months", "drifts a month", "windows", "any alarm")
+    for scenario in SCENARIOS:
+        _rates(scenario.name, rates(scenario, [(t, h) for t in tests for h in HOURS[:-1]], range(runs), timed=False))
+
+
+def _rates(name: str, of: Mapping[tuple[Test, int], Rates]) -> None:
+    for (test, hours), found in of.items():
+        _row(name, test, f"{hours} h", f"{found.events.months:.0f}", found.events, f"{found.any.of:,}", found.any)
 
 
 def _moved(runs: int) -> None:
@@ -225,7 +160,7 @@ def _moved(runs: int) -> None:
     for scenario in SCENARIOS:
         found = [rates(scenario, [("PSI", hours) for hours in HOURS], range(runs), moved=shift) for shift in shifts]
         for hours in HOURS:
-            _row(scenario.name, f"{hours} h", *(by["PSI", hours].drifted for by in found))
+            _row(scenario.name, f"{hours} h", *(by["PSI", hours].drifted.value for by in found))
 
 
 def _powers(count: int, picture: Path | None) -> None:
@@ -239,21 +174,31 @@ def _powers(count: int, picture: Path | None) -> None:
         lines = {f"{rows:,} rows": line for rows, line in found.items()}
         panels.append(Panel(planted.title, planted.size, planted.sizes, lines))
     if picture:
-        picture.write_text(drawn(panels), encoding="utf-8")
+        picture.write_text(pictured(panels), encoding="utf-8")
         print(f"\n{picture}: {picture.stat().st_size:,} bytes")
 
 
 def main() -> None:
     """Print all tables as Markdown, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["independent", "dependent", "moved", "power", []], help="without any: all")
+    parser.add_argument(
+        "parts", nargs="*", choices=["independent", "dependent", "calibrated", "moved", "power", []], help="without any: all"
+    )
     parser.add_argument("--windows", type=int, default=10_000, help="healthy windows for each figure")
-    parser.add_argument("--runs", type=int, default=20, help="times sixty days of dependent traffic: 548 windows of four lengths")
+    parser.add_argument("--references", type=int, default=REFERENCES, help="that windows of independent rows are shared among")
+    parser.add_argument("--rows", nargs="+", type=int, default=SIZES, help="sizes of windows of independent rows")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="times sixty days of dependent traffic: two months of windows of four lengths"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", choices=TESTS, help="without any: all, and of dependent traffic the two that are used most"
+    )
     parser.add_argument("--picture", type=Path, help="where the curves of the power are written to, as SVG")
     asked = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
-        "independent": lambda: _independent(asked.windows),
-        "dependent": lambda: _dependent(asked.runs),
+        "independent": lambda: _independent(asked.windows, asked.tests or TESTS, asked.rows, asked.references),
+        "dependent": lambda: _dependent(asked.runs, asked.tests or DEPENDENT_TESTS),
+        "calibrated": lambda: _calibrated(asked.runs, asked.tests or DEPENDENT_TESTS),
         "moved": lambda: _moved(max(asked.runs // 8, 1)),
         "power": lambda: _powers(max(asked.windows // 25, 20), asked.picture),
     }

@@ -1,28 +1,30 @@
 """Healthy traffic that is not drawn independently: days, weeks, and weather that stays. How often is it called drifted?
 
-Each run is a reference of sixty days and the sixty days after it, ten columns in step with nothing but their own weather.
+Each run is a reference of sixty days and the sixty days after it: ten columns in step with nothing but their own weather, and a
+model that weighs them alike. Every window is judged by the whole policy.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from stationkeeper.api.driftpolicy import DistributionCheck, Test
+from stationkeeper.api.driftpolicy import Test
 from stationkeeper.api.manifest import Column, ColumnKind
-from stationkeeper.workloads.drift.bins import NumericReference
+from stationkeeper.workloads.drift.baseline import against
+from stationkeeper.workloads.drift.cycles import two_cycles
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile, build_reference
-from tests.benchmarks.drift.alarms import ALPHA, Array, Generator, alarms
+from stationkeeper.workloads.drift.variation import MIN_BLOCKS, observed
+from tests.benchmarks.drift.alarms import ALPHA, Array, Generator, Rate, Said, Share, drifts, policy, said
 
 COLUMNS: Final = 10
 DAYS: Final = 60  # of the reference, and of what follows
 HOURLY: Final = 150  # rows
-WINDOWS: Final = 240  # of each length and run, at most; they follow each other
-DRIFTED: Final = 0.3  # share of columns (`maxDriftedShare`)
 
 
 @dataclass(frozen=True)
@@ -69,60 +71,91 @@ SCENARIOS: Final = (
 class Rates:
     """Of windows of one length, over all runs."""
 
-    windows: int
-    any: float  # share of windows in which any column breaches
-    drifted: float  # share of windows in which the features have drifted
-    events: float  # times in a month that two of three windows agree on it, anew
+    any: Share  # windows in which any check breaches
+    drifted: Share  # windows in which the features have drifted, or the predictions
+    events: Rate  # times in a month that `Drifted` becomes true: M of N windows agree
 
 
 Judged = tuple[Test, int]  # by which test, windows of how many hours
 
 
 def rates(
-    traffic: Traffic, judged: Sequence[Judged], runs: Sequence[int], *, moved: float = 0.0, alpha: float = ALPHA
+    traffic: Traffic,
+    judged: Sequence[Judged],
+    runs: Sequence[int],
+    *,
+    moved: float = 0.0,
+    alpha: float = ALPHA,
+    timed: bool = True,
 ) -> dict[Judged, Rates]:
-    """How often windows are called drifted, when every value of theirs is moved by `moved`."""
-    found = [_run(traffic, judged, run, moved, alpha) for run in runs]
+    """How often windows are called drifted, when every value of theirs is moved by `moved`.
+
+    With `timed` the reference has timestamps. Without, the first windows tell what windows differ by, as when `Calibrating` ends, and
+    those that follow are judged.
+    """
+    found = [_run(traffic, judged, run, moved, alpha, timed) for run in runs]
     return {what: _rates([run[what] for run in found], what[1]) for what in judged}
 
 
-def _rates(runs: Sequence[Sequence[float]], hours: int) -> Rates:
-    shares = np.concatenate([np.array(run) for run in runs])
-    events = sum(_events([share >= DRIFTED for share in run]) for run in runs)
+def _rates(runs: Sequence[Sequence[Said]], hours: int) -> Rates:
+    windows = [window for run in runs for window in run]
     return Rates(
-        shares.size, float((shares > 0).mean()), float((shares >= DRIFTED).mean()), events / (shares.size * hours / 24 / 30)
+        Share(sum(w.alarm for w in windows), len(windows)),
+        Share(sum(w.features or w.predictions for w in windows), len(windows)),
+        Rate(sum(drifts(run, policy()) for run in runs), len(windows) * hours / 24 / 30),
     )
 
 
-def _run(traffic: Traffic, judged: Sequence[Judged], run: int, moved: float, alpha: float) -> dict[Judged, list[float]]:
-    """The share of columns that breach in each window."""
+def _run(
+    traffic: Traffic, judged: Sequence[Judged], run: int, moved: float, alpha: float, timed: bool
+) -> dict[Judged, list[Said]]:
+    """What each window says; windows follow each other."""
     minute, values = traffic.draw(np.random.default_rng((3, run)), 2 * DAYS)
     half = int(np.searchsorted(minute, DAYS * 1_440))
-    of = _reference(minute[:half], {name: column[:half] for name, column in values.items()})
-    bins = {c.name: c.index(values[c.name] + moved) for c in of.features if isinstance(c, NumericReference)}
+    of = _reference(minute[:half] if timed else None, {name: column[:half] for name, column in values.items()})
+    after = {name: column[half:] + moved for name, column in values.items()}
+    true = {"features": after, "predictions": _answers(after)}
+    groups = {"features": of.features, "predictions": of.predictions}
+    bins = {(group, c.name): c.index(true[group][c.name]) for group, columns in groups.items() for c in columns}
     found = {}
     for test, hours in judged:
-        borders = np.searchsorted(minute, np.arange(DAYS * 1_440, 2 * DAYS * 1_440 + 1, hours * 60))[: WINDOWS + 1]
+        borders = np.searchsorted(minute[half:], np.arange(DAYS * 1_440, 2 * DAYS * 1_440 + 1, hours * 60))
         windows = [_window(of, bins, int(start), int(end)) for start, end in pairwise(borders)]
-        found[test, hours] = [alarms(window, DistributionCheck(test=test), alpha) / len(bins) for window in windows]
+        if not timed:
+            windows = _calibrated(of, windows, timedelta(hours=hours))
+        found[test, hours] = [said(window, policy(test, alpha)) for window in windows]
     return found
 
 
-def _reference(minute: Array, values: dict[str, Array]) -> ReferenceProfile:
+def _calibrated(of: ReferenceProfile, windows: Sequence[Profile], length: timedelta) -> list[Profile]:
+    """The windows that follow those that `Calibrating` takes, with what these differ by."""
+    first = max(two_cycles(length) // length, MIN_BLOCKS)
+    counted = [
+        (group, c.name, c, np.stack([window.counts(group, c.name) for window in windows[:first]]))
+        for group, columns in (("features", of.features), ("predictions", of.predictions))
+        for c in columns
+    ]
+    known = {group: [(name, c, n) for g, name, c, n in counted if g == group] for group in ("features", "predictions")}
+    calibrated = of.knowing(observed(known))
+    return [against(window, calibrated) for window in windows[first:]]
+
+
+def _answers(values: dict[str, Array]) -> dict[str, Array]:
+    """What a model answers that weighs all columns alike: as much of their weather is in it as in one of them."""
+    score = np.sum(list(values.values()), axis=0) / len(values) ** 0.5
+    return {"probability": 1 / (1 + np.exp(-score)), "label": np.where(score > 1, "yes", "no").astype(object)}
+
+
+def _reference(minute: Array | None, values: dict[str, Array]) -> ReferenceProfile:
     features = [Column(name=name, kind=ColumnKind.NUMERIC) for name in values]
-    return build_reference(pl.DataFrame(values), features, {}, timestamps=minute.astype("datetime64[m]"))
+    times = None if minute is None else minute.astype("datetime64[m]")
+    return build_reference(pl.DataFrame(values), features, _answers(values), timestamps=times, prediction_timestamps=times)
 
 
-def _window(of: ReferenceProfile, bins: dict[str, Any], start: int, end: int) -> Profile:
+def _window(of: ReferenceProfile, bins: dict[tuple[str, str], Any], start: int, end: int) -> Profile:
     window = Profile.empty(of)
     window.vector[0] = end - start
-    for name, index in bins.items():
-        counts = window.counts("features", name)
+    for (group, name), index in bins.items():
+        counts = window.counts(group, name)
         counts[:] = np.bincount(index[start:end], minlength=counts.size)
     return window
-
-
-def _events(breached: Sequence[bool]) -> int:
-    """How often two of three windows breach that did not before."""
-    agreed = [sum(breached[max(i - 2, 0) : i + 1]) >= 2 for i in range(len(breached))]
-    return sum(now and not before for before, now in zip([False, *agreed], agreed, strict=False))

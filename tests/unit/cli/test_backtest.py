@@ -62,6 +62,17 @@ def test_a_looser_policy_does_not_take_a_drifted_column_for_broken_data(folder: 
     }
 
 
+def test_a_reference_that_knows_too_little_counts_here_and_that_is_said(folder: Path) -> None:
+    result = backtest(folder, "history.parquet", *ALONE, "-o", "json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert "Breached" in [window["verdict"] for window in found["courses"][0]["windows"]]
+    (note,) = [note for note in found["notes"] if "Calibrating" in note and "revision 1:" in note]
+    assert note.startswith(
+        "revision 1: too few rows of the reference have a time: in a cluster the drift of its features is observed only"
+    )
+
+
 def test_a_holdout_of_its_own_is_not_replayed_and_that_is_said(tmp_path: Path) -> None:
     rows().write_parquet(tmp_path / "history.parquet")
     policy(tmp_path)

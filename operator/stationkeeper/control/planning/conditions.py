@@ -164,7 +164,8 @@ def _finding(kind: ConditionType, finding: Finding | None, watched: bool, breach
         case Verdict.BREACHED:
             return Claim(kind, *breached, finding.message)
         case Verdict.PASSED:
-            return Claim(kind, passed, Reason.CHECKS_PASSED, finding.message)
+            reason = Reason.CALIBRATING if finding.calibrating else Reason.CHECKS_PASSED
+            return Claim(kind, passed, reason, finding.message)
         case Verdict.ERROR:
             return Claim(kind, "Unknown", Reason.CHECK_FAILED, finding.message)
         case Verdict.INSUFFICIENT_DATA:
@@ -174,6 +175,8 @@ def _finding(kind: ConditionType, finding: Finding | None, watched: bool, breach
 def _unknown(finding: Finding) -> Reason:
     if finding.skewed:
         return Reason.SKEW_DETECTED
+    if finding.calibrating:
+        return Reason.CALIBRATING
     return Reason.VERDICTS_EXPIRED if finding.expired else Reason.INSUFFICIENT_DATA
 
 

@@ -39,6 +39,7 @@ class Finding:
     group: Group = "features"  # that breached
     expired: bool = False  # nothing was seen lately: what was seen before says neither yes nor no
     skewed: bool = False  # there is no telling drift while the traffic never matched
+    calibrating: bool = False  # nor while nobody knows what windows ordinarily differ by
 
     @property
     def acts(self) -> bool:
@@ -57,8 +58,8 @@ def acts(spec: DriftPolicySpec, group: Group) -> bool:
 def drift(policy: PolicyView, check: CheckStatus, now: datetime) -> Finding:
     """Whether features or predictions have drifted: M of the newest N evaluated windows breached.
 
-    Windows with broken data count for nothing here: what broke them is not drift. Of two groups that breached the one that
-    retrains speaks.
+    Windows with broken data count for nothing here: what broke them is not drift. Nor do breaches while thresholds are `Calibrating`,
+    which are told. Of two groups that breached the one that retrains speaks.
     """
     healthy = skew.healthy(check)
     found = [breach for group in skew.GROUPS if (breach := _breach(policy, check, group, now))]
@@ -67,6 +68,9 @@ def drift(policy: PolicyView, check: CheckStatus, now: datetime) -> Finding:
     if any(_mismatched(policy, check, group, now) for group in skew.GROUPS):
         message = f"policy {policy.name}: the traffic never matched the reference (Skewed): whether it moves cannot be told"
         return Finding(policy, Verdict.INSUFFICIENT_DATA, message, report=check.report, skewed=True)
+    observed = [finding for group in skew.GROUPS if (finding := _observed(policy, check, group, now))]
+    if observed:
+        return observed[0]
     evaluated = [w for w in healthy if w.features in EVALUATED or w.predictions in EVALUATED]
     if not evaluated:
         return Finding(policy, _unevaluated(check.windows), _evidence_missing(policy, check.windows))
@@ -78,11 +82,27 @@ def drift(policy: PolicyView, check: CheckStatus, now: datetime) -> Finding:
     message = f"policy {policy.name}: {len(breached)} of {len(newest)} windows breached{needed}; {newest[-1].message}"
     if expired and newest[-1] in breached:
         return Finding(policy, Verdict.INSUFFICIENT_DATA, f"{message}; older verdicts have expired", expired=True)
-    return Finding(policy, Verdict.PASSED, message, report=check.report)
+    note = f"; {check.calibrating}" if check.calibrating else ""
+    return Finding(policy, Verdict.PASSED, message + note, report=check.report, calibrating=bool(check.calibrating))
 
 
 def _of_group(check: CheckStatus, group: Drifting) -> list[WindowVerdict]:
-    return [window for window in skew.healthy(check) if getattr(window, group) in EVALUATED]
+    evaluated = [window for window in skew.healthy(check) if getattr(window, group) in EVALUATED]
+    return [window for window in evaluated if skew.counts(window, group)]
+
+
+def _observed(policy: PolicyView, check: CheckStatus, group: Drifting, now: datetime) -> Finding | None:
+    """M of N breached, but by thresholds that know of sampling noise only: neither drift nor none."""
+    evaluated, _ = recent([w for w in skew.healthy(check) if getattr(w, group) in EVALUATED], policy.spec, now)
+    breached = [window for window in evaluated if getattr(window, group) == Verdict.BREACHED]
+    if len(breached) < policy.spec.breach.windows:
+        return None
+    why = check.calibrating or "some of them before their thresholds were calibrated"
+    message = (
+        f"policy {policy.name}: {len(breached)} of {len(evaluated)} windows breached, which cannot be told from ordinary variation yet: "
+        f"{why}; {breached[-1].message}{_page(check)}"
+    )
+    return Finding(policy, Verdict.INSUFFICIENT_DATA, message, report=check.report, group=group, calibrating=True)
 
 
 def _breach(policy: PolicyView, check: CheckStatus, group: Drifting, now: datetime) -> Finding | None:

@@ -73,6 +73,7 @@ def _merge(last: CheckStatus, policy: PolicyView, summaries: Sequence[CheckSumma
             "policy": policy.name,
             "windows": _kept(windows),
             "quality": _kept(quality),
+            "calibrating": shown.calibrating,
             "columns": shown.columns,
             "report": shown.report,
             "page": shown.page,

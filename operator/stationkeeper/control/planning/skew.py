@@ -46,6 +46,11 @@ def healthy(check: CheckStatus) -> list[WindowVerdict]:
     return [window for window in check.windows if window.data != Verdict.BREACHED]
 
 
+def counts(window: WindowVerdict, group: Drifting) -> bool:
+    """Whether what a group showed counts: what breached while its thresholds were `Calibrating` is observed only."""
+    return group not in window.calibrating
+
+
 def marked(check: CheckStatus, spec: DriftPolicySpec, origin: Origin) -> CheckStatus:
     """The memory with what it shows of skew, which outlives the windows that showed it."""
     matched = {group: _first_match(check, group) for group in GROUPS}
@@ -61,7 +66,7 @@ def _first_match(check: CheckStatus, group: Drifting) -> datetime | None:
 
 
 def _is_skewed(check: CheckStatus, spec: DriftPolicySpec, origin: Origin, group: Drifting) -> bool:
-    breached = [window for window in healthy(check) if getattr(window, group) == Verdict.BREACHED]
+    breached = [window for window in healthy(check) if getattr(window, group) == Verdict.BREACHED and counts(window, group)]
     if origin.moved or check.drifted_before or (origin.same_code and group in check.matched_before):
         return False  # the world has moved
     if origin.through is None or len(breached) < spec.breach.windows:

@@ -159,6 +159,11 @@ def check(policy_uid: str, policy_digest: str, revision_digest: str, start: date
     return f"{checks(policy_uid, policy_digest, revision_digest)}{slot_name(start)}-{slot_name(end)}.json"
 
 
+def variation(policy_uid: str, policy_digest: str, revision_digest: str) -> str:
+    """What the reported windows differ by, where the reference could not say it."""
+    return f"{checks(policy_uid, policy_digest, revision_digest)}variation/observed"
+
+
 def check_window(key: str) -> tuple[datetime, datetime]:
     """Start and end of the window that a report is of, from its key.
 

@@ -1,6 +1,7 @@
 """The drift check of a replay: what the CronJob does for a closed window, over the folder that stands for the store."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +13,7 @@ from stationkeeper.api.status import QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.workloads.backtest.labels import Desk
 from stationkeeper.workloads.backtest.pod import Stage
 from stationkeeper.workloads.backtest.served import Served
+from stationkeeper.workloads.checks.calibrating import lacking
 from stationkeeper.workloads.checks.comparison import compared_with
 from stationkeeper.workloads.checks.summary import of_report, unjudged
 from stationkeeper.workloads.checks.window import Checker
@@ -38,6 +40,18 @@ def _of_inputs(report: DriftReport) -> DriftReport:
     gravity = (Verdict.BREACHED, Verdict.ERROR, Verdict.INSUFFICIENT_DATA, Verdict.PASSED)
     verdict = next(verdict for verdict in gravity if verdict in (report.data, report.features))
     return report.model_copy(update={"verdict": verdict, "message": report.message.removesuffix(_NO_ANSWERS)})
+
+
+def calibrating(judged: Iterable[Judged]) -> Iterator[str]:
+    """Of which revisions nobody knew what their windows ordinarily differ by, in words."""
+    known = {found.report.revision: found.report.calibrating for found in judged if found.report and found.report.calibrating}
+    for revision, groups in sorted(known.items()):
+        why = "; ".join(dict.fromkeys(group.message for group in groups))
+        of = " and ".join(group.group for group in groups)
+        yield (
+            f"revision {revision}: {why}: in a cluster the drift of its {of} is observed only (Calibrating) until its windows "
+            "show what they ordinarily differ by; here it counts"
+        )
 
 
 class Growing:
@@ -92,6 +106,7 @@ class Judge:
         if profile is None:
             return Judged(unjudged(window, Verdict.INSUFFICIENT_DATA, "no traffic was captured").verdict, served)
         comparison = compared_with(revision, self.policy, collector, served.since, now)
+        comparison = replace(comparison, calibrating=lacking(comparison, revision, self.policy))
         if why := comparison.withheld(window):
             verdict = Verdict.ERROR if comparison.wrong else Verdict.INSUFFICIENT_DATA
             return Judged(unjudged(window, verdict, why).verdict, served)
@@ -99,7 +114,9 @@ class Judge:
         if not revision.trained_with.predictions:
             report = _of_inputs(report)
         compared = against(profile, comparison.reference) if comparison.chosen and comparison.reference else profile
-        return Judged(of_report(report, "", "").verdict, served, report, compared)
+        # What a model in a cluster would only observe counts here: the notes of the replay say so (`calibrating`).
+        told = of_report(report, "", "").verdict.model_copy(update={"calibrating": []})
+        return Judged(told, served, report, compared)
 
     @property
     def desk(self) -> Desk | None:

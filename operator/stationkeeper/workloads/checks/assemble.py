@@ -1,13 +1,14 @@
 """What profiles, rows and labels said of one window, put together into the report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.report import ColumnResult, DriftReport, QualityPoint, QualityResult, Violation
+from stationkeeper.api.report import Calibrating, ColumnResult, DriftReport, QualityPoint, QualityResult, Violation
 from stationkeeper.api.status import Verdict
+from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.rowchecks import RowFindings
 from stationkeeper.workloads.drift.schema import united
 from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict
@@ -15,6 +16,7 @@ from stationkeeper.workloads.drift.windows import Window
 
 OWN: Final = "the rows that the revision learned from"
 TELLS: Final = "The policy only tells."
+OBSERVES: Final = "Thresholds are calibrating: what breached is observed, and nothing is done about it."
 _NAMED: Final = 3  # segments or violations in a message
 
 
@@ -43,6 +45,7 @@ class Evidence:
     watched: bool = True  # whether anything is done about it
     reference_rows: int = 0
     baseline: str = OWN
+    calibrating: Mapping[Group, str] = field(default_factory=dict)  # groups of which nobody knows what windows differ by, and why
 
 
 def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: Evidence, now: datetime) -> DriftReport:
@@ -51,6 +54,7 @@ def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: 
     found = replace(evidence.counts, data=data_group(evidence), features=_features(evidence))
     # A group that nobody asked for neither passes nor fails the whole.
     whole = found if evidence.answers else replace(found, predictions=found.features)
+    calibrating = _calibrating(found, evidence.calibrating)
     return DriftReport(
         model=subject.model,
         policy=subject.policy,
@@ -70,7 +74,8 @@ def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: 
         predictions=found.predictions.verdict,
         drifted_share=found.drifted_share,
         message=whole.message,
-        action=_action(policy, found) if evidence.watched else "",
+        action=_action(policy, found, calibrating) if evidence.watched else "",
+        calibrating=calibrating,
         columns=found.columns,
         histograms=found.histograms,
         violations=[*united(found.violations, rows.violations), *_drifted(found.columns)],
@@ -80,6 +85,12 @@ def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: 
         history=list(evidence.history),
         notes=[*found.notes, *rows.notes, *_unfit(policy, found.columns), *evidence.notes][:32],
     )
+
+
+def _calibrating(found: Findings, why: Mapping[Group, str]) -> list[Calibrating]:
+    verdicts = {"features": found.features.verdict, "predictions": found.predictions.verdict}
+    breached = {group for group in why if verdicts[group] is Verdict.BREACHED and group not in found.firm}
+    return [Calibrating(group=group, message=message, breached=group in breached) for group, message in why.items()]
 
 
 def _drifted(columns: Sequence[ColumnResult]) -> Iterator[Violation]:
@@ -126,8 +137,10 @@ def _features(evidence: Evidence) -> GroupVerdict:
     return GroupVerdict(Verdict.BREACHED, "; ".join(told))
 
 
-def _action(policy: DriftPolicySpec, found: Findings) -> str:
+def _action(policy: DriftPolicySpec, found: Findings, calibrating: Sequence[Calibrating]) -> str:
     data, features, predictions = (g.verdict is Verdict.BREACHED for g in (found.data, found.features, found.predictions))
+    observed = {c.group for c in calibrating if c.breached}
+    features, predictions = features and "features" not in observed, predictions and "predictions" not in observed
     if data and policy.schema_.action == "Block":
         return "The data is broken: automatic retraining is blocked until a window is whole again."
     breached = [("the features drifted", features, policy.features.action)]
@@ -135,6 +148,8 @@ def _action(policy: DriftPolicySpec, found: Findings) -> str:
     acting = [what for what, so, own in breached if so and (own or policy.action) == "Retrain"]
     if acting:
         return retraining(policy, " and ".join(acting))
+    if observed and not (data or features or predictions):
+        return OBSERVES
     return TELLS if data or features or predictions else "Nothing is to be done."
 
 

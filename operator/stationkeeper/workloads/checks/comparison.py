@@ -1,5 +1,6 @@
 """What the windows of a policy are compared with: the revision's own reference, or a stretch of its traffic."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -14,6 +15,7 @@ from stationkeeper.workloads.artifacts.errors import ArtifactError
 from stationkeeper.workloads.checks.assemble import OWN
 from stationkeeper.workloads.checks.revision import Kept, Revision
 from stationkeeper.workloads.drift.baseline import Chosen, choose, naive, plain, rebased
+from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
 from stationkeeper.workloads.drift.components import fit_components
 from stationkeeper.workloads.drift.reference import ReferenceProfile
@@ -32,6 +34,8 @@ class Comparison:
     chosen: Chosen | None = None
     lacking: str = ""
     wrong: bool = False
+    calibrating: Mapping[Group, str] = field(default_factory=dict)  # see `checks.calibrating`
+    notes: tuple[str, ...] = ()  # on what is compared with
 
     @property
     def rows(self) -> int:

@@ -2,29 +2,36 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from stationkeeper.api.base import canonical_json, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.checks.assemble import Evidence, Subject, report
+from stationkeeper.workloads.checks.calibrating import length
 from stationkeeper.workloads.checks.samples import Current, FrameError, Roles, Sample, count, sample_of, span
+from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.components import fit_components
+from stationkeeper.workloads.drift.cycles import unknown
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.rowchecks import RowFindings, Whole, divided, judge_looked, needs_rows
 from stationkeeper.workloads.drift.rowdata import typed
 from stationkeeper.workloads.drift.table import FrameTable, Table, chosen, rows_at
-from stationkeeper.workloads.drift.verdict import judge
+from stationkeeper.workloads.drift.verdict import calibrated, judge
 from stationkeeper.workloads.drift.windows import Window
 
 __all__ = ["FrameError", "Names", "Roles", "check_frames"]
 
 MAX_ROWS: Final = 200_000  # of each side that are held against each other whole; all are counted
 _SEED: Final = 20130401
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +80,26 @@ def check_frames(
         watched=False,
         reference_rows=profile.rows,
         baseline=names.reference,
+        calibrating=_calibrating(found.counts.layout.reference, sample, policy),
     )
     digest = sha256(canonical_json(policy.model_dump(mode="json", by_alias=True, exclude_defaults=True)))
     subject = Subject(names.current, names.policy, "", digest, 1, profile.digest)
     now = datetime.now(UTC)
     window = None if isinstance(table, Profile) else span(table, roles.timestamp)
     return report(subject, policy, window or Window(now, now), evidence, now)
+
+
+def _calibrating(reference: ReferenceProfile, sample: Sample | None, policy: DriftPolicySpec) -> dict[Group, str]:
+    """The groups of which the reference does not say what samples ordinarily differ by: a note, for two samples are no windows."""
+    times = None if sample is None or sample.times is None else _spanned(sample.times)
+    of = {group: unknown(reference.variation, group, times, length(policy)) for group in calibrated(reference, policy)}
+    ends = "thresholds know of chance only, not of days and weather; name a longer time (--timestamp), or give thresholds"
+    return {group: f"{why}: {ends}" for group, why in of.items() if why}
+
+
+def _spanned(times: Array) -> timedelta | None:
+    known = times[~np.isnat(times)].astype("datetime64[us]")
+    return (known.max() - known.min()).item() if known.size else None
 
 
 def _unanswered(policy: DriftPolicySpec) -> Iterator[str]:

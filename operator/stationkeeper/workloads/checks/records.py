@@ -62,13 +62,32 @@ class Records:
         Raises:
             MalformedArtifact: when one cannot be read.
         """
-        reported = {window.start: window for window in self._reported()}
+        reported = {window.start: window for window in self.reported()}
         open_ = [key for key in self._known if f"/{_EXTENTS}" in key and keys.slot_start(key) not in reported]
         return sorted([*reported.values(), *map(self._extent, open_)])
 
     def judged(self) -> dict[Window, datetime]:
         """The windows that had a report when this run began, and when that was written by the store's clock."""
         return {window: self._written[self.key(window)] for window in self._reported() if self.key(window) in self._written}
+
+    def reported(self) -> list[Window]:
+        """The windows of which there are reports, oldest first."""
+        return sorted(self._reported())
+
+    @property
+    def variation_key(self) -> str:
+        """Where it is kept what these windows differ by."""
+        return keys.variation(*self._of)
+
+    def variation(self) -> bytes | None:
+        """What these windows were found to differ by; None where nobody has looked."""
+        key = self.variation_key
+        return self._store.get(key, max_bytes=MAX_BYTES) if key in self._known else None
+
+    def keep_variation(self, data: bytes) -> bytes:
+        """Keep it once; what stands is that of the first run that wrote."""
+        key = self.variation_key
+        return data if self._store.create(key, data) else self._store.get(key, max_bytes=MAX_BYTES)
 
     def _reported(self) -> Iterator[Window]:
         for key in self._known:

@@ -43,6 +43,7 @@ def of_report(report: DriftReport, uri: str, page: str) -> Told:
         predictions=report.predictions,
         rows=report.rows,
         drifted_share=report.drifted_share,
+        calibrating=[found.group for found in report.calibrating if found.breached],
         message=cut(report.message, _LOUD),
     )
     return Told(verdict, report, uri, page)
@@ -71,6 +72,7 @@ def summarise(
     told: Sequence[Told],
     quality: Sequence[QualityVerdict] = (),
     retired: RetiredCheck | None = None,
+    calibrating: str = "",
 ) -> CheckSummary:
     """The newest windows, as many as fit; the message of the newest is whole, those of passed ones are left out."""
     kept = newest(told, [t.report is not None for t in told])
@@ -82,6 +84,7 @@ def summarise(
         windows=[_shortened(t.verdict, _LOUD if t is kept[-1] else _QUIET) for t in kept],
         quality=list(quality[-MAX_TOLD:]),
         retired=retired,
+        calibrating=cut(calibrating),
         columns=_columns(last.report) if last and last.report else [],
         report=_address(last.uri if last else None),
         page=_address(last.page if last else None),

@@ -82,7 +82,7 @@ class Checker:
         policy, reference = self.config.policy_spec, self.comparison.reference
         importance = self.revision.manifest.importance
         assert reference is not None, "a window without anything to compare with is not judged"
-        if self.comparison.chosen:
+        if profile.layout.reference is not reference:
             profile = against(profile, reference)
         captured, rows = self._rows(window)
         evidence = Evidence(
@@ -90,7 +90,8 @@ class Checker:
             rows=rows,
             reference_rows=reference.rows,
             baseline=self.comparison.name,
-            notes=[*self._part(window), *_untimed(captured), *notes],
+            notes=[*self._part(window), *self.comparison.notes, *_untimed(captured), *notes],
+            calibrating=self.comparison.calibrating,
         )
         return report(self.subject, policy, window, self._with_quality(window, captured, evidence), now)
 

@@ -73,6 +73,11 @@ class ReferenceProfile(Tolerant):
         """`sha256:...` of the encoded profile; every profile of traffic carries it."""
         return sha256(self.encoded)
 
+    def knowing(self, variation: Sequence[Variation]) -> "ReferenceProfile":
+        """The same rows, with what their windows were found to differ by elsewhere."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return ReferenceProfile(**fields | {"variation": list(variation)})
+
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read `reference.json`.

@@ -40,11 +40,13 @@ _FARTHER: Final = 1.25  # times the farthest window that was seen, up to where a
 _SURE: Final = 2.0  # standard errors
 _RARE: Final = 1e-3  # at which bounds are compared
 _SEED: Final = 2013
+_MOST_ROWS: Final = 1_000_000  # of a window of traffic that are looked at
 _DIGITS: Final = 4  # significant ones that are kept
 
 Array = NDArray[Any]
 Indexed = tuple[str, Binned, Array]  # name, reference, bin of each row
 Group = tuple[Sequence[Indexed], Array]  # columns and the datetime64 of their rows
+Counted = tuple[str, Binned, Counts]  # name, reference, counts of windows, shape (windows, bins)
 
 
 class Spread(Tolerant):
@@ -127,12 +129,45 @@ class _Seen:
     likeness: _Likeness
 
 
+def observed(groups: Mapping[str, Sequence[Counted]]) -> list[Variation]:
+    """The same from whole windows of traffic, in the order of time, at every size that there are windows enough of.
+
+    A window counts at each size that it has rows for, as that many of its rows, drawn with a fixed seed; all are compared with what all
+    windows hold together, as a reference of that time would be.
+    """
+    found: dict[int, dict[str, dict[str, ColumnVariation]]] = {}
+    for group, columns in groups.items():
+        for name, column, counts in columns:
+            few = np.where(counts.sum(axis=1, keepdims=True) > _MOST_ROWS, _scaled(counts), counts)
+            for size in SIZES:
+                windows = few[few.sum(axis=1) >= size]
+                if len(windows) >= MIN_BLOCKS:
+                    found.setdefault(size, {}).setdefault(group, {})[name] = _of_windows(column, windows, few.sum(axis=0), size)
+    return [Variation(size=size, **found[size]) for size in sorted(found)]
+
+
+def _scaled(counts: Counts) -> Counts:
+    scaled: Counts = counts * _MOST_ROWS // np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return scaled
+
+
+def _of_windows(column: Binned, windows: Counts, whole: Counts, size: int) -> ColumnVariation:
+    rng = np.random.default_rng(_SEED)
+    drawn = np.stack([rng.multivariate_hypergeometric(window, size, method="marginals") for window in windows])
+    return _measured(column, whole, size, drawn, [_Seen(drawn, len(drawn), _likeness(column, drawn))])
+
+
 def _column(column: Binned, index: Array, size: int) -> ColumnVariation:
     whole = np.bincount(index, minlength=column.vector.size)
     blocks = _blocks(index, size, whole.size)
     seen = [_Seen(blocks, len(blocks), _likeness(column, blocks))]
     if index.size // size < RUNS:
         seen.append(_composed(column, index, size))
+    return _measured(column, whole, size, blocks, seen)
+
+
+def _measured(column: Binned, whole: Counts, size: int, blocks: Counts, seen: Sequence[_Seen]) -> ColumnVariation:
+    """What windows differ by from the whole, by the tightest bound of what was seen."""
     rng = np.random.default_rng(_SEED)
     random = _squares(column, whole, rng.multivariate_hypergeometric(whole, size, _DRAWS, method="marginals"))
     spreads = [_spreads(_squares(column, whole, one.windows), random, one) for one in seen]

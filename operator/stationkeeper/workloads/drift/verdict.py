@@ -12,11 +12,13 @@ from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec
 from stationkeeper.api.report import ColumnResult, Histogram, Violation
 from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift import schema
+from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.columns import Check, judge_columns
 from stationkeeper.workloads.drift.histograms import histogram
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfile
 
+GROUPS: Final[tuple[Group, ...]] = ("features", "predictions")
 UNSTABLE: Final = "ReferenceUnstable"
 _NAMED: Final = 5  # columns in a message
 
@@ -42,6 +44,7 @@ class Findings:
     violations: list[Violation] = field(default_factory=list)
     histograms: list[Histogram] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # on the reference
+    firm: frozenset[Group] = frozenset()  # groups that breach by thresholds that were given, whatever calibrated ones say
 
     @property
     def verdict(self) -> Verdict:
@@ -79,6 +82,8 @@ def judge(profile: Profile, policy: DriftPolicySpec, *, importance: Mapping[str,
     drift, shift = results[: len(features)], results[len(features) :]
     enough = profile.rows >= policy.min_samples
     share = _share(drift) if enough else None
+    given = _share(drift, firm=True) if enough else None
+    firm = {"features": bool(given and given >= policy.features.max_drifted_share), "predictions": any(map(_firm, shift))}
     return Findings(
         rows=profile.rows,
         data=_data(profile, policy, violations),
@@ -89,7 +94,16 @@ def judge(profile: Profile, policy: DriftPolicySpec, *, importance: Mapping[str,
         violations=violations if profile.rows + profile.refused_rows >= policy.min_samples else [],
         histograms=[histogram(profile, check.group, check.column) for check in checks] if profile.rows else [],
         notes=_notes(reference),
+        firm=frozenset(group for group in GROUPS if enough and firm[group]),
     )
+
+
+def calibrated(reference: ReferenceProfile, policy: DriftPolicySpec) -> list[Group]:
+    """The groups of which some threshold is calibrated."""
+    checks = _feature_checks(reference.features, policy)[0]
+    checks += [Check("predictions", column, policy.predictions) for column in reference.predictions]
+    found = {check.group for check in checks if check.given is None} | ({"features"} if policy.features.multivariate else set())
+    return [group for group in GROUPS if group in found]
 
 
 def unreadable(why: str) -> Findings:
@@ -138,11 +152,16 @@ def _weights(results: Sequence[ColumnResult]) -> dict[str, float]:
     return known if any(known.values()) else dict.fromkeys(known, 1.0)
 
 
-def _share(results: Sequence[ColumnResult]) -> float | None:
-    """The drifted share of what could be compared."""
+def _share(results: Sequence[ColumnResult], *, firm: bool = False) -> float | None:
+    """The drifted share of what could be compared; with `firm` that which drifted by given thresholds."""
     weights = _weights(results)
     compared = sum(weights[r.name] for r in results if r.verdict is not Verdict.INSUFFICIENT_DATA)
-    return sum(weights[r.name] for r in results if r.verdict is Verdict.BREACHED) / compared if compared else None
+    drifted = [r for r in results if (_firm(r) if firm else r.verdict is Verdict.BREACHED)]
+    return sum(weights[r.name] for r in drifted) / compared if compared else None
+
+
+def _firm(result: ColumnResult) -> bool:
+    return result.verdict is Verdict.BREACHED and not result.calibrated
 
 
 def _data(profile: Profile, policy: DriftPolicySpec, violations: Sequence[Violation]) -> GroupVerdict:

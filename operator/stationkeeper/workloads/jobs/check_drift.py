@@ -22,6 +22,7 @@ from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store
 from stationkeeper.workloads.checks import uncounted
+from stationkeeper.workloads.checks.calibrating import calibrate
 from stationkeeper.workloads.checks.comparison import Comparison, compared_with
 from stationkeeper.workloads.checks.history import History
 from stationkeeper.workloads.checks.labelled import Labelled
@@ -59,6 +60,7 @@ class Check:
             else None
         )
         self._quality = self._asked(config, revision)
+        compared = calibrate(compared, revision, config.policy_spec, self._records, self._tiling)
         self._checker = Checker(config, revision, compared, self._quality)
         self._judged = 0
 
@@ -70,6 +72,11 @@ class Check:
         notes = [] if labelled else ["quality is not measured: the Model names no labels (spec.labels)"]
         past = History(self._records, windows)
         return Quality(config.policy_spec.quality, revision, labelled, past, config.predecessor, notes)
+
+    @property
+    def calibrating(self) -> str:
+        """Why drift is observed only, and what ends that; empty where it is not."""
+        return "; ".join(dict.fromkeys(self._checker.comparison.calibrating.values()))
 
     def run(self) -> list[Told]:
         """The windows in the order of time, the newest last."""
@@ -170,7 +177,7 @@ def check(config: CheckConfig, store: Store, now: datetime, labels: Store | None
     """
     begun = Check(config, store, labels, now)
     told, quality = begun.run(), begun.run_quality()
-    return summarise(config, told, quality, _retired(config, store, now, labels))
+    return summarise(config, told, quality, _retired(config, store, now, labels), begun.calibrating)
 
 
 def _retired(config: CheckConfig, store: Store, now: datetime, labels: Store | None) -> RetiredCheck | None:
