@@ -1,6 +1,5 @@
 """What a Model asks of its node and of its store over a whole life: room, code that changes elsewhere, feedback, sweeps, an heir."""
 
-import io
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -74,12 +73,6 @@ def ask(port: int, rows: pl.DataFrame, request: str) -> httpx.Response:
     return answer
 
 
-def parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
 def place(kube) -> Iterator[Place]:
     install.s3_server(kube)
@@ -131,7 +124,7 @@ def assert_no_room(place: Place, number: int) -> None:
     place.wait_for_condition(LARGE, "RolloutProgressing", "False", "NoRoom: .*Insufficient memory")
     model = place.model(LARGE)
     assert model["status"]["candidate"]["number"] == number
-    assert "quarantine" not in model["status"] or model["status"]["quarantine"] == []
+    assert model["status"].get("quarantine", []) == []
     assert (condition(model, "Ready")["status"], model["status"]["readyReplicas"]) == ("True", 3)
     assert model["status"]["serving"]["number"] == number - 1
     assert "Insufficient memory" in place.cli("explain", LARGE)
@@ -192,8 +185,8 @@ def test_what_was_asked_and_what_turned_out_to_be_true_is_learned(place, memory)
     where = [pl.Series("request_id", [f"asked-{n // ROWS}" for n in range(REQUESTS * ROWS)])]
     where += [pl.Series("row", [n % ROWS for n in range(REQUESTS * ROWS)])]
     truths = asked().select("late").with_columns(where)
-    place.put(DATA, "truths/first.parquet", parquet(truths.head(1100)))
-    place.put(DATA, "truths/second.parquet", parquet(truths.head(10).with_columns(~pl.col("late"))))
+    place.put(DATA, "truths/first.parquet", flights.parquet(truths.head(1100)))
+    place.put(DATA, "truths/second.parquet", flights.parquet(truths.head(10).with_columns(~pl.col("late"))))
     place.cli("retrain", KEPT)
     model = place.wait(KEPT, "it serves", lambda m: m["status"]["serving"]["number"] == 3)
     assert model["status"]["lastTraining"]["cause"] == "Manual"
