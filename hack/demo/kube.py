@@ -18,6 +18,7 @@ class Kube:
     """Commands against one cluster."""
 
     def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
         self._environment = os.environ | {"KUBECONFIG": str(kubeconfig)}
         self._kubectl, self._helm = str(tool("kubectl")), str(tool("helm"))
 

@@ -67,16 +67,21 @@ def build(image: str, engine: Engine) -> Path:
 
 
 def load(archives: list[Path], directory: Path) -> None:
-    """Load archives into the cluster, each once."""
+    """Load archives into the cluster, but for those that it has."""
     if existing.wanted():
         existing.load(archives)
         return
     marks = directory / "loaded"
     marks.mkdir(exist_ok=True, parents=True)
     for archive in archives:
-        if not (marks / archive.name).exists():
-            node.load(directory, [archive])
-            (marks / archive.name).touch()
+        mark = marks / archive.name
+        if mark.exists():
+            continue
+        # Every build has the same tag: whatever was loaded before is hidden by this one, and is loaded again when it comes back.
+        for hidden in marks.glob(f"{archive.name.rpartition('-')[0]}-*"):
+            hidden.unlink()
+        node.load(directory, [archive])
+        mark.touch()
 
 
 def main() -> int:

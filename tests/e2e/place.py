@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 import yaml
 
 from hack.demo import flights
-from hack.demo.install import SAMPLE
+from hack.demo.install import OPERATOR_NAMESPACE, SAMPLE
 from hack.demo.kube import Kube
 from hack.demo.timeline import condition
 
@@ -64,6 +67,18 @@ class Place:
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
         return self.kube.kubectl("-n", NAMESPACE, *arguments, text=text)
+
+    def cli(self, *arguments: str) -> str:
+        """Run our command line, as a person would. Returns what it prints."""
+        command = [sys.executable, "-m", "stationkeeper.cli.main", "-n", NAMESPACE, *arguments]
+        environment = os.environ | {"KUBECONFIG": str(self.kube.kubeconfig)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def kill_the_operator(self) -> None:
+        chosen = ["-n", OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=stationkeeper"]
+        self.kube.kubectl("delete", "pods", *chosen, "--grace-period=0", "--force", "--wait=false")
 
     def prepare(self, frame: pl.DataFrame) -> None:
         """Namespace, secrets, and a month of flights."""

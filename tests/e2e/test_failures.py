@@ -197,18 +197,13 @@ def test_wrong_credentials_are_told_and_the_stable_revision_serves_on(place):
     place.secret("rotated", right=True)
 
 
-def kill_the_operator(place: Place) -> None:
-    chosen = ["-n", install.OPERATOR_NAMESPACE, "-l", "app.kubernetes.io/name=stationkeeper"]
-    place.kube.kubectl("delete", "pods", *chosen, "--grace-period=0", "--force", "--wait=false")
-
-
 def test_an_operator_killed_in_training_and_in_rollout_trains_once_and_goes_on(place):
     before = {job["metadata"]["name"] for job in place.jobs(STABLE)}
     place.kubectl("annotate", "model", STABLE, "--overwrite", "stationkeeper.dev/retrain=killed")
     episode = place.wait(STABLE, "a training", lambda m: condition(m, "Retraining")["reason"] == "Training")["status"]["episode"]
-    kill_the_operator(place)
+    place.kill_the_operator()
     coming = place.wait(STABLE, "a candidate", lambda m: m["status"].get("candidate"))
-    kill_the_operator(place)
+    place.kill_the_operator()
     assert coming["status"]["serving"]["number"] == 1
     place.wait(STABLE, "revision 5 serves", lambda m: m["status"]["serving"]["number"] == 5)
     assert [episode["cause"], episode["attempt"], episode["revision"]] == ["Manual", 1, 5]

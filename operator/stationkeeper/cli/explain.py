@@ -13,14 +13,21 @@ def explain(model: Object, now: datetime) -> list[str]:
     status = model.get("status") or {}
     if not status.get("conditions"):
         return ["The operator has not looked at this Model yet: is it running, and does it watch this namespace?"]
-    return [
+    sentences = (
         *_stalled(status),
         *_serving(model, status),
         *_rollout(model, status),
         *_routed(status),
         *_found(status),
         *_training(model, status, now),
-    ]
+        *_storage(status, now),
+    )
+    return [_ended(sentence) for sentence in sentences]
+
+
+def _ended(sentence: str) -> str:
+    """With one mark at its end: messages that come from elsewhere, as the scheduler's, may bring their own."""
+    return sentence[:-1] if sentence.endswith(("..", "?.")) else sentence
 
 
 def _condition(status: Object, type_: str) -> Object:
@@ -33,10 +40,17 @@ def _stalled(status: Object) -> Iterator[str]:
         yield f"Nothing goes on until somebody acts: {stalled['message']}."
 
 
+def _said(status: Object, message: str) -> bool:
+    """Whether a message only repeats why nothing goes on."""
+    stalled = _condition(status, "Stalled")
+    return stalled.get("status") == "True" and stalled["message"] in message
+
+
 def _serving(model: Object, status: Object) -> Iterator[str]:
     serving = status.get("serving")
     if not serving:
-        yield f"Nothing serves: {_condition(status, 'Available').get('message', 'no revision yet')}."
+        why = _condition(status, "Available").get("message", "no revision yet")
+        yield "Nothing serves." if _said(status, why) else f"Nothing serves: {why}."
         return
     pods = f"{status.get('readyReplicas', 0)} of {status.get('replicas', 0)} pods ready"
     yield f"Revision {serving['number']} serves, {pods}."
@@ -94,13 +108,28 @@ def _training(model: Object, status: Object, now: datetime) -> Iterator[str]:
         yield "Nothing asks for a training now."
     last = status.get("lastTraining")
     if last:
-        yield f"The last training, for {last['cause']}, ended {_in(last['finishedAt'], now)} as {last['outcome']}: {last['message']}."
+        why = "as said above" if _said(status, last["message"]) else last["message"]
+        yield f"The last training, for {last['cause']}, ended {_in(last['finishedAt'], now)} as {last['outcome']}: {why}."
         if last["outcome"] == "Refused" and last.get("revision"):
             yield f"Its challenger is kept on record as revision {last['revision']}, Rejected ({last['reason']}): it never serves."
     schedule = model["spec"].get("training", {}).get("schedule")
     if schedule:
         yield f"It is trained by schedule too: {schedule} (UTC)."
     yield from _source(model, status)
+
+
+def _storage(status: Object, now: datetime) -> Iterator[str]:
+    """What was taken over from storage, what was deleted there, and what cannot be seen there."""
+    restore, sweep, watched = (status.get(key) or {} for key in ("restore", "sweep", "watched"))
+    if restore.get("done"):
+        yield f"Storage was taken over {_in(restore['at'], now)}: {restore['message']}."
+    if sweep.get("done"):
+        part = ", but for a part" if sweep.get("failed") else ""
+        yield f"Storage was swept {_in(sweep['at'], now)}{part}: {sweep['message']}."
+    elif sweep:
+        yield f"Storage is being swept; that began {_in(sweep['at'], now)}."
+    if watched.get("trouble"):
+        yield f"The code at {watched['uri']} cannot be seen: {watched['trouble']}."
 
 
 def _source(model: Object, status: Object) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from stationkeeper.api.summary import FailureSummary, SweepSummary
 from stationkeeper.cli.explain import explain
 from tests.support.world import World, digest, policy, sourced
 
@@ -88,3 +89,30 @@ def test_drift_of_a_published_model_is_its_makers_to_answer():
     world.check(DRIFT, DRIFT)
     world.settle()
     assert "Only the pipeline that publishes this model can answer the drift" in told(world)
+
+
+def test_what_was_done_in_storage_is_told():
+    world = World()
+    world.model["spec"]["retention"] = {"captured": "1d"}
+    world.serve_first()
+    world.settle()
+    assert "Storage is being swept; that began" in told(world)
+    world.end_sweep(SweepSummary(captured=3))
+    world.settle()
+    world.advance(minutes=5)
+    assert "Storage was swept 6 minutes ago: deleted: 3 captured files." in told(world)
+
+
+def test_why_nothing_goes_on_is_said_once_and_sentences_end_once():
+    world = World()
+    world.settle()
+    job = world.training_job()
+    failed = FailureSummary(reason="StorageInUse", message="the prefix belongs to another; is it ours?")
+    world.pod(job, "prepare", failed.encode().decode(), 3)
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
+    world.settle()
+    text = told(world)
+    assert text.count("the prefix belongs to another") == 1
+    assert "Nothing serves.\n" in text
+    assert "as Failed: as said above." in text
+    assert "?." not in text
