@@ -39,14 +39,26 @@ def plan_restore(
     """Begin or follow it; None when there is nothing to restore, or when that is done. `known`: whether there are records."""
     under_way = status.restore
     if under_way is None:
-        fresh = owner.spec.storage.adopt and not known and status.serving is None and status.last_training is None
-        if not fresh or status.episode is not None:
+        if not owner.spec.storage.adopt or known or not _untouched(status):
             return None
         begun = Restore(at=now.replace(microsecond=0), message="storage is being read")
-        return Restoring(status.model_copy(update={"restore": begun}), "what storage holds is read before anything is trained")
+        # An attempt to which the prefix was refused taught nothing: what it was for is asked again, of what is found.
+        after = status.model_copy(update={"restore": begun, "episode": None, "last_training": None, "waiting": None})
+        return Restoring(after, "what storage holds is read before anything is trained")
     if under_way.done:
         return None
     return _follow(observed, owner, status, under_way, image)
+
+
+def _untouched(status: ModelStatus) -> bool:
+    """Whether nothing was served or learned, nor is: an attempt that ended because the prefix is another's did neither."""
+    last, episode = status.last_training, status.episode
+    if status.serving is not None:
+        return False
+    if last is None:
+        return episode is None
+    ended = episode is None or (episode.id, episode.attempt) == (last.episode, last.attempt)
+    return ended and last.reason == "StorageInUse"
 
 
 def _follow(observed: Observed, owner: Owner, status: ModelStatus, restore: Restore, image: Image) -> Restoring:

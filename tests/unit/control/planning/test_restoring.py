@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stationkeeper.api.model import ModelSpec
-from stationkeeper.api.status import LastTraining, Quarantined
+from stationkeeper.api.status import LastTraining, Quarantined, TrainingOutcome
 from stationkeeper.api.summary import FailureSummary, RestoredRevision, RestoreSummary
 from stationkeeper.api.training import Training
 from stationkeeper.control.planning.intent import intent_digest, training_digest
@@ -190,6 +190,47 @@ def test_of_a_model_that_is_trained_here_the_past_names_no_published_file():
     world.settle()
     assert world.model["status"]["lastTraining"]["revision"] == 3
     assert "source" not in world.model["status"]["lastTraining"]
+
+
+def in_use() -> World:
+    """A Model whose prefix belongs to another, as its first attempt found out."""
+    world = World()
+    world.settle()
+    world.finish_training(TrainingOutcome.FAILED, "StorageInUse", "set spec.storage.adopt to take over what it left", exit_code=3)
+    world.settle()
+    assert world.condition("Stalled")["reason"] == "StorageInUse"
+    return world
+
+
+@pytest.mark.parametrize("writes", [None, 0, 1, 2, 3])
+def test_one_that_was_refused_its_prefix_is_restored_once_it_adopts(writes):
+    world = in_use()
+    world.model["spec"]["storage"]["adopt"] = True
+    world.edit("adopt, as it was told")
+    world.step(crash_after=writes)
+    world.settle()
+    assert world.condition("Stalled")["status"] == "False"
+    assert world.condition("Reconciling")["reason"] == "Restoring"
+    end(world, found(2, 1, serving=2))
+    world.settle()
+    world.ready(2)
+    world.settle()
+    assert world.model["status"]["serving"]["number"] == 2
+    assert len(jobs(world, "train")) == 1, "that which was refused"
+
+
+def test_adopt_waits_for_an_attempt_that_runs_to_be_refused():
+    world = in_use()
+    world.advance(minutes=5)
+    world.settle()
+    assert len(jobs(world, "train")) == 2
+    world.model["spec"]["storage"]["adopt"] = True
+    world.edit("adopt is set while it runs")
+    world.settle()
+    assert jobs(world, "restore") == []
+    world.finish_training(TrainingOutcome.FAILED, "StorageInUse", exit_code=3)
+    world.settle()
+    assert len(jobs(world, "restore")) == 1
 
 
 def test_an_empty_past_is_followed_by_the_first_training():
