@@ -240,11 +240,21 @@ class Candidacy:
             return Progress(RolloutState.STARTING, f"{self._name} is being started")
         if self._is_ready(step):
             return None
-        if blocked := self.fleet.blocked(self.record):
-            return Progress(RolloutState.BLOCKED, blocked.message, blocked)
         ready, wanted = self.fleet.ready(self.record), self.replicas(step)
+        if blocked := self.fleet.blocked(self.record):
+            if self._awaits_room(step, blocked):
+                message = (
+                    f"{self._name} takes over pod by pod: {ready} of {wanted} are ready, and a pod that ends still has the room"
+                )
+                return Progress(RolloutState.CANARY, message)
+            return Progress(RolloutState.BLOCKED, f"{self._name} waits: {blocked.message}", blocked)
         state = RolloutState.STARTING if step is None else RolloutState.CANARY
         return Progress(state, f"{self._name} comes up: {ready} of {wanted} replicas ready")
+
+    def _awaits_room(self, step: int | None, blocked: evidence.Blocked) -> bool:
+        """Whether the room that it lacks is about to be free: that of a pod which it replaces one for one."""
+        handing = self._bounded and step is not None and step >= self._steps
+        return handing and blocked.reason == "NoRoom" and self.stable is not None and self.fleet.ending(self.stable)
 
     def _first_step(self) -> Progress:
         if self.draining:

@@ -90,8 +90,10 @@ def blocked(pod: Object) -> Blocked | None:
     """Why a container of this pod cannot start, when that is not the model's fault."""
     for condition in (pod.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            detail = condition.get("message") or "no node takes it"
-            return Blocked("NoRoom", f"the cluster has no room for pod {pod['metadata']['name']}: {detail}"[:500], lasting=False)
+            # Behind its first sentence the scheduler tells whom it could have put out.
+            detail = (condition.get("message") or "no node takes it").partition(". ")[0]
+            where = f"the cluster has no room for pod {pod['metadata']['name']}: {detail}"[:400]
+            return Blocked("NoRoom", f"{where}; add nodes, or ask for less in the spec's resources", lasting=False)
     for entry in _containers(pod, (*SERVING_CONTAINERS, CONTAINER_CHECK, *TRAINING_CONTAINERS)):
         waiting = (entry.get("state") or {}).get("waiting") or {}
         reason, detail = waiting.get("reason", ""), waiting.get("message", "")

@@ -77,6 +77,11 @@ class Fleet:
             and not pod["metadata"].get("deletionTimestamp")
         ]
 
+    def ending(self, record: ModelRevisionSpec) -> bool:
+        """Whether a pod of a revision is being ended: until it has, its room is taken."""
+        mine = [p for p in self.observed.pods if number(p) == record.number]
+        return any(pod["metadata"].get("deletionTimestamp") for pod in mine)
+
     def blocked(self, record: ModelRevisionSpec) -> evidence.Blocked | None:
         """Why a pod of a revision cannot start, when that is not the model's fault."""
         return next((found for pod in self.pods(record) if (found := evidence.blocked(pod))), None)

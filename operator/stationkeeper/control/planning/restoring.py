@@ -86,8 +86,9 @@ def _follow(observed: Observed, owner: Owner, status: ModelStatus, restore: Rest
 
 
 def _restored(owner: Owner, status: ModelStatus, restore: Restore, summary: RestoreSummary) -> Restoring:
-    found = f"{len(summary.revisions)} revisions" if summary.revisions else "no revision that can be trusted"
-    serves = f", of which {summary.serving} served last" if summary.serving else ""
+    count = len(summary.revisions)
+    found = f"{count} revision{'s' if count > 1 else ''}" if summary.revisions else "no revision that can be trusted"
+    serves = f", of which revision {summary.serving} served last" if summary.serving else ""
     more = "".join(
         f"; {count} {what}"
         for count, what in (

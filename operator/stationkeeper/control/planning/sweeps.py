@@ -106,7 +106,8 @@ def _told(observed: Observed, job: Object, sweep: Sweep) -> Sweep:
         "captured files": summary.captured,
         "reports": summary.reports,
     }
-    message = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing"
+    parts = [f"{count} {what.removesuffix('s') if count == 1 else what}" for what, count in counts.items() if count]
+    message = ", ".join(parts) or "nothing"
     more = "" if summary.complete else "; more is left for the next one"
     return sweep.model_copy(update={"done": True, "failed": not summary.complete, "message": f"deleted: {message}{more}"})
 

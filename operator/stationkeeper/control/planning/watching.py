@@ -58,7 +58,7 @@ def _seen(known: Watched, seen: str, done: bool, apply: tuple[Object, ...], now:
         return Watching(known.model_copy(update={"trouble": None}), apply)
     first = known.first if known.digest else None if done else seen
     after = known.model_copy(update={"first": first, "digest": seen, "since": now, "trouble": None})
-    told = (Event("Normal", "WatchedChanged", f"{known.uri} is another than before"),) if known.digest else ()
+    told = (Event("Normal", "WatchedChanged", f"{known.uri} has changed"),) if known.digest else ()
     return Watching(after, apply, told)
 
 

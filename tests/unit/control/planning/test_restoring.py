@@ -100,7 +100,7 @@ def test_what_served_last_serves_again_at_once_and_is_not_trained_anew():
     (record,) = [o["spec"] for (k, _), o in world.objects.items() if k == "ModelRevision" and o["spec"]["number"] == 2]
     assert record["manifestURI"] == f"s3://models/flights/manifests/{digest('revision 2')[7:]}.json"
     assert world.model["status"]["quarantine"][0]["digest"] == digest("revision 3")
-    assert "found 3 revisions, of which 2 served last" in world.model["status"]["restore"]["message"]
+    assert "found 3 revisions, of which revision 2 served last" in world.model["status"]["restore"]["message"]
 
 
 def test_numbers_go_on_and_rows_are_split_as_before():

@@ -453,7 +453,12 @@ def unplaced(world: World, number: int) -> None:
     )
     world.pod(deployment, "serve", "", **{"stationkeeper.dev/revision": str(number)})
     pod = list(world.objects.values())[-1]
-    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: insufficient cpu"}
+    scheduled = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes: insufficient cpu. preemption: none",
+    }
     pod["status"] = {"conditions": [scheduled]}
     deployment["status"] = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
 
@@ -465,7 +470,9 @@ def test_a_candidate_for_which_there_is_no_room_is_not_blamed():
     assert status(world).get("quarantine", []) == []
     rolling = world.condition("RolloutProgressing")
     assert (rolling["status"], rolling["reason"]) == ("False", "NoRoom")
-    assert "insufficient cpu" in rolling["message"]
+    assert "revision 2 waits: the cluster has no room" in rolling["message"]
+    assert "insufficient cpu; add nodes, or ask for less" in rolling["message"]
+    assert "preemption" not in rolling["message"]
     assert world.condition("Ready")["status"] == "True", "what serves goes on"
     assert world.condition("Stalled")["status"] == "False", "room may come by itself"
     world.objects = {key: obj for key, obj in world.objects.items() if key[0] != "Pod" or "conditions" not in obj["status"]}
@@ -536,6 +543,28 @@ def test_a_crash_during_a_takeover_changes_nothing(writes):
     world = candidate(strategy="BlueGreen", maxSurge=1)
     world.ready(2)
     world.step(crash_after=writes)
+    handed_over(world, most=5)
+
+
+def test_room_that_a_pod_still_has_while_it_ends_is_waited_for_and_no_lack_of_room():
+    world = candidate(strategy="BlueGreen", maxSurge=1)
+    world.ready(2)
+    world.settle()
+    assert replicas(world) == {"1": 3, "2": 2}
+    unplaced(world, 2)
+    pending = list(world.objects.values())[-1]
+    world.pod({"metadata": {"uid": "one"}}, "serve", "", **{"stationkeeper.dev/revision": "1"})
+    ending = list(world.objects.values())[-1]
+    ending["metadata"]["deletionTimestamp"] = "2026-01-05T12:00:00Z"
+    later(world, seconds=5)
+    rolling = world.condition("RolloutProgressing")
+    assert (rolling["status"], rolling["reason"]) == ("True", "Canary")
+    assert "a pod that ends still has the room" in rolling["message"]
+    assert replicas(world) == {"1": 3, "2": 2}, "and nothing moves meanwhile"
+    world.remove(ending)
+    later(world, seconds=5)
+    assert world.condition("RolloutProgressing")["reason"] == "NoRoom", "now it lacks it"
+    world.remove(pending)
     handed_over(world, most=5)
 
 
