@@ -336,8 +336,8 @@ class DecisionKind(StrEnum):
     TRAINING_REFUSED = "TrainingRefused"  # the gates refused a challenger
 
 
-class Decision(Sparse):
-    """A decision about a revision. Its evidence waits here until it lies in storage."""
+class Decision(StepEvidence):
+    """A decision about a revision, with what the canary's last step had shown. Its evidence waits here until it lies in storage."""
 
     id: Annotated[str, Field(max_length=32, description="Identity; the name of the Job that writes it derives from it.")]
     at: Annotated[Time, Field(description="When it was taken.")]
@@ -347,19 +347,6 @@ class Decision(Sparse):
     message: Annotated[str, Field(max_length=512, description="Why, for people.")] = ""
     approver: Annotated[str | None, Field(max_length=256, description="Who decided, where a person did.")] = None
     steps: Annotated[int | None, Field(ge=0, description="Steps of the canary that it had passed, where there was one.")] = None
-    measured: Annotated[
-        list[Measurement], Field(max_length=2, description="What the canary showed: of the stable revision and of this one.")
-    ] = []
-    shift: Annotated[
-        float | None, Field(ge=0, le=1, description="Total variation distance of both revisions' predictions in that step.")
-    ] = None
-    deviation: Annotated[
-        float | None,
-        Field(ge=0, le=2, description="The same of their difference and the one that the gates saw on the same rows."),
-    ] = None
-    queries: Annotated[
-        list[QueryResult], Field(max_length=8, description="What Prometheus gave, where the analysis names queries.")
-    ] = []
     reports: Annotated[
         list[Annotated[str, Field(max_length=1024)]],
         Field(max_length=4, description="Reports of a shadow's comparison and of drift checks that were the newest then."),

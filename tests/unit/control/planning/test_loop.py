@@ -2,7 +2,6 @@
 
 import copy
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,9 @@ from stationkeeper.api.model import Labels
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
 from stationkeeper.control.planning.intent import judgement_digest
+from tests.support import transcripts
 from tests.support.world import World, digest, model, policy
 
-GOLDEN = Path(__file__).parent / "golden"
 GOOD = ("Passed", "Passed", "Passed")
 DRIFT = ("Passed", "Breached", "Passed")
 BOTH = ("Passed", "Breached", "Breached")
@@ -99,13 +98,7 @@ def bad_candidate() -> World:
 
 @pytest.mark.parametrize("scenario", [whole_loop, refused_challenger, schema_break, bad_candidate])
 def test_transcript(scenario, request):
-    world = scenario()
-    golden = GOLDEN / f"{scenario.__name__}.txt"
-    text = "\n".join(world.transcript) + "\n"
-    if request.config.getoption("--update-golden"):
-        GOLDEN.mkdir(exist_ok=True)
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    transcripts.check(scenario, request)
 
 
 def test_every_crash_between_two_writes_ends_in_the_same_world():

@@ -1,7 +1,6 @@
 """A canary that Prometheus is asked about by name: numbers within bounds, past them, and no number at all."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -9,11 +8,11 @@ from stationkeeper.api.serving import Analysis
 from stationkeeper.api.status import Verdict
 from stationkeeper.control.planning.canary import Measured, analyse, analyse_foreign
 from stationkeeper.control.planning.queries import Answer, results
+from tests.support import transcripts
 from tests.support.world import SETTINGS, World, digest
 from tests.unit.control.planning.test_decisions import newest
 from tests.unit.control.planning.test_rollout import answering, later, on_first_step, status
 
-GOLDEN = Path(__file__).parent / "golden"
 QUERIES = [{"name": "late-answers", "max": 0.05}, {"name": "bookings", "min": 1.5}]
 ANALYSIS = {"minRequests": 200, "deadline": "10m", "queries": QUERIES}
 
@@ -64,12 +63,7 @@ SCENARIOS = [queries_within_their_bounds, query_past_its_bound, no_answer_until_
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_transcript(scenario, request):
-    world = scenario()
-    golden = GOLDEN / f"{scenario.__name__}.txt"
-    text = "\n".join(world.transcript) + "\n"
-    if request.config.getoption("--update-golden"):
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    transcripts.check(scenario, request)
 
 
 def test_a_promotion_carries_the_numbers_of_its_last_step():
@@ -79,7 +73,7 @@ def test_a_promotion_carries_the_numbers_of_its_last_step():
         ("late-answers", 0.02, None, 0.05),
         ("bookings", 2, 1.5, None),
     ]
-    assert decision.message == "900 requests, 0 errors, late-answers 0.02, bookings 2"
+    assert decision.message == "revision 2 passed every step: 900 requests, 0 errors, late-answers 0.02, bookings 2"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +189,6 @@ def test_what_is_promoted_after_an_approval_still_carries_its_numbers():
     world.settle()
     decision = newest(world).decision
     assert (decision.kind, [q.value for q in decision.queries]) == ("Promoted", [0.02, 2])
-    assert decision.message.startswith("300 requests, 0 errors")
+    assert decision.message.startswith("revision 2 passed every step: 300 requests, 0 errors")
     assert [(m.number, m.requests) for m in decision.measured] == [(1, 4000), (2, 300)], "the pods count the next step anew"
     assert (decision.shift, decision.deviation) == (0.0, 0.0)

@@ -1,16 +1,15 @@
 """How a new revision takes over, told as transcripts: canary, approval, pin, rollback."""
 
 import copy
-from pathlib import Path
 
 import pytest
 
 from stationkeeper.api.meta import EXIT_INVALID
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
+from tests.support import transcripts
 from tests.support.world import World, digest, model, policy
 
-GOLDEN = Path(__file__).parent / "golden"
 DRIFT = ("Passed", "Breached", "Passed")
 CANARY = {
     "strategy": "Canary",
@@ -136,12 +135,7 @@ SCENARIOS = [canary_to_promotion, canary_that_errs, approval_by_a_person, rolled
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_transcript(scenario, request):
-    world = scenario()
-    golden = GOLDEN / f"{scenario.__name__}.txt"
-    text = "\n".join(world.transcript) + "\n"
-    if request.config.getoption("--update-golden"):
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    transcripts.check(scenario, request)
 
 
 FAULTS = [

@@ -1,13 +1,11 @@
 """Requests through a Gateway: exact weights, told as transcripts, and what the Gateway has not taken over."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.support import transcripts
 from tests.support.world import World, digest, policy
 from tests.unit.control.planning.test_rollout import CANARY, DRIFT, answering, replicas, status
 
-GOLDEN = Path(__file__).parent / "golden"
 ROUTE = {"gateway": {"name": "public", "namespace": "infra"}, "hostnames": ["flights.example.com"]}
 
 
@@ -139,12 +137,7 @@ SCENARIOS = [weights_to_promotion, weights_to_rollback, route_not_accepted, no_g
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_transcript(scenario, request):
-    world = scenario()
-    golden = GOLDEN / f"{scenario.__name__}.txt"
-    text = "\n".join(world.transcript) + "\n"
-    if request.config.getoption("--update-golden"):
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    transcripts.check(scenario, request)
 
 
 def parent(world: World) -> dict:

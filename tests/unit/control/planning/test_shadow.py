@@ -3,15 +3,14 @@
 import copy
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from stationkeeper.api.summary import FailureSummary
+from tests.support import transcripts
 from tests.support.world import World, digest, policy
 from tests.unit.control.planning.test_rollout import DRIFT, answering, later, replicas, status
 
-GOLDEN = Path(__file__).parent / "golden"
 SHADOW = {
     "strategy": "Shadow",
     "shadow": {"duration": "10m", "minRows": 1000},
@@ -126,12 +125,7 @@ SCENARIOS = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_transcript(scenario, request):
-    world = scenario()
-    golden = GOLDEN / f"{scenario.__name__}.txt"
-    text = "\n".join(world.transcript) + "\n"
-    if request.config.getoption("--update-golden"):
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    transcripts.check(scenario, request)
 
 
 def test_a_shadow_answers_nobody_and_has_all_of_its_pods():

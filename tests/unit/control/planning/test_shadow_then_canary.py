@@ -1,15 +1,13 @@
 """A candidate that first proves itself off the request path, and then step by step on it."""
 
-from pathlib import Path
-
 import pytest
 
+from tests.support import transcripts
 from tests.support.world import World, digest
 from tests.unit.control.planning.test_decisions import newest
 from tests.unit.control.planning.test_rollout import answering, later, replicas, status
 from tests.unit.control.planning.test_shadow import SHADOW, TEN_MINUTES, candidate, compared, own_services, record, shadow_jobs
 
-GOLDEN = Path(__file__).parent / "golden"
 STEPWISE = {
     "shadow": {**SHADOW["shadow"], "then": "Canary"},
     "steps": [{"weight": 20, "hold": "1m"}, {"weight": 50, "hold": "2m"}],
@@ -54,12 +52,7 @@ def canary_that_errs_after_its_shadow() -> World:
 
 @pytest.mark.parametrize("scenario", [shadow_then_canary, canary_that_errs_after_its_shadow])
 def test_transcript(scenario, request):
-    world = scenario()
-    golden = GOLDEN / f"{scenario.__name__}.txt"
-    text = "\n".join(world.transcript) + "\n"
-    if request.config.getoption("--update-golden"):
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    transcripts.check(scenario, request)
 
 
 def test_a_shadow_before_steps_has_the_pods_of_the_first():
@@ -88,7 +81,11 @@ def test_what_the_shadow_showed_is_remembered_and_nothing_is_compared_any_more()
 
 def test_the_decision_carries_both():
     decision = newest(shadow_then_canary()).decision
-    assert (decision.kind, decision.steps, decision.message) == ("Promoted", 2, "900 requests, 0 errors")
+    assert (decision.kind, decision.steps, decision.message) == (
+        "Promoted",
+        2,
+        "revision 2 passed every step: 900 requests, 0 errors",
+    )
     assert decision.reports[0].startswith("s3://models/flights/shadow/")
     assert [m.requests for m in decision.measured] == [4000, 900]
     failed = newest(canary_that_errs_after_its_shadow()).decision

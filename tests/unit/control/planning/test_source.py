@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,9 +9,9 @@ from stationkeeper.api.source import Source
 from stationkeeper.api.status import SourceStatus, TrainingOutcome
 from stationkeeper.api.summary import FailureSummary, SourceSummary
 from stationkeeper.control.planning.published import fetched, seen
+from tests.support import transcripts
 from tests.support.world import START, World, digest, policy, sourced
 
-GOLDEN = Path(__file__).parent / "golden"
 BAD = {"outcome": TrainingOutcome.INVALID_DATA, "reason": "InvalidModel", "message": "it is not ONNX", "exit_code": 3}
 REFUSED = {"outcome": TrainingOutcome.REFUSED, "reason": "GateRefused", "message": "roc_auc 0.5000 is below 0.6"}
 
@@ -88,12 +87,7 @@ def a_published_model() -> World:
 
 
 def test_transcript(request):
-    world = a_published_model()
-    golden = GOLDEN / "a_published_model.txt"
-    text = "\n".join(world.transcript) + "\n"
-    if request.config.getoption("--update-golden"):
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    transcripts.check(a_published_model, request)
 
 
 def _same(world):
