@@ -121,7 +121,7 @@ def test_a_bad_policy_is_refused_by_name(cluster, path, value, said):
 
 def test_good_ones_are_taken_and_defaulted(cluster, namespace):
     made = cluster.create({**world.model(), "metadata": {"name": "flights", "namespace": namespace}})
-    assert made["spec"]["retraining"]["causes"] == ["Drift", "Quality", "CodeChange", "Schedule", "Source"]
+    assert made["spec"]["retraining"]["causes"] == ["Drift", "Quality", "CodeChange", "Growth", "Schedule", "Source"]
     assert made["spec"]["serving"]["capture"] == {"sampleRate": 1, "maxRowsPerMinute": 10000, "flushInterval": "60s"}
     assert made["spec"]["training"]["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}}
     policy = cluster.create({**world.policy(), "metadata": {"name": "watch", "namespace": namespace}})

@@ -36,7 +36,8 @@ def model(folder: Path, name: str = "model.yaml", **changes: Any) -> Path:
         }
         | changes.pop("evaluation", {}),
     }
-    spec = {"storage": {"uri": "s3://models/tiny"}, "training": training} | changes.pop("spec", {})
+    retraining = {"causes": ["Drift", "Quality", "CodeChange", "Schedule"]}  # no Growth: these histories are short
+    spec = {"storage": {"uri": "s3://models/tiny"}, "training": training, "retraining": retraining} | changes.pop("spec", {})
     path = folder / name
     document = {"apiVersion": "stationkeeper.dev/v1alpha1", "kind": "Model", "metadata": {"name": "tiny", "namespace": "ops"}}
     path.write_text(yaml.safe_dump(document | {"spec": spec}))

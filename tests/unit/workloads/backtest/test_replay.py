@@ -84,6 +84,13 @@ def test_a_quiet_history_asks_for_no_training(tmp_path: Path) -> None:
     assert (ours.trained, line(ours)) == (0, ["day 40: Initial Published"])
 
 
+def test_when_the_known_rows_have_doubled_it_is_trained_again_between_two_windows(tmp_path: Path) -> None:
+    (ours,) = Scene(tmp_path, rows(), spec={"retraining": {}}).play()
+    assert line(ours)[0] == "day 40: Initial Published"
+    assert [(t.cause, t.outcome) for t in ours.trainings[1:]] == [("Growth", "Published")]
+    assert 79 < (ours.trainings[1].at - START) / DAY < 80, "its forty days are over, and no window ends then"
+
+
 @pytest.mark.parametrize("lag", ["0s", "5d"])
 def test_nothing_is_learned_before_its_label_is_known(tmp_path: Path, lag: str) -> None:
     scene = Scene(tmp_path, rows(), lag=lag)
