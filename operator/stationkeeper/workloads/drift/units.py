@@ -66,9 +66,10 @@ def power_of_counts(column: NumericReference, counts: Ints, ordinary: Ordinary) 
     with np.errstate(over="ignore"):
         tried = {power: np.interp(column.cuts / 10.0**power, column.cuts, before, left=0.0, right=1.0) for power in _POWERS}
     best = min(tried, key=lambda power: _gap(now, tried[power]))
-    alike = _gap(now, tried[best]) <= min(max(ordinary.limit(statistic), _ALIKE), _STRANGE, statistic.value / 2)
-    visible = float(np.ptp(now)) > _STRANGE  # else all lies in one end, and anything fits
-    return best if alike and visible and np.unique(np.round(tried[best], 2)).size >= _SHAPE else None
+    visible = float(np.ptp(now))
+    # Where most lies beyond the range little is left to compare: what fits must explain more than half of that.
+    alike = _gap(now, tried[best]) <= min(max(ordinary.limit(statistic), _ALIKE), _STRANGE, statistic.value / 2, visible / 2)
+    return best if alike and visible > _STRANGE and np.unique(np.round(tried[best], 2)).size >= _SHAPE else None
 
 
 def violation(column: NumericReference, power: int) -> Violation:

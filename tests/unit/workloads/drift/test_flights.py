@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,7 +12,9 @@ from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.checks.frames import check_frames
 from stationkeeper.workloads.checks.samples import Roles, sample_of
-from stationkeeper.workloads.drift.reference import ReferenceProfile
+from stationkeeper.workloads.drift.reference import NumericReference, ReferenceProfile
+from stationkeeper.workloads.drift.statistics import Statistic
+from stationkeeper.workloads.drift.units import Ordinary, power_of_counts
 
 POLICY = DriftPolicySpec.model_validate({"modelRef": {"name": "flights"}, "features": {"maxDriftedShare": 0.2}})
 ROLES = Roles(timestamp=TIMESTAMP, ignore=(TARGET,))
@@ -49,6 +52,26 @@ def test_the_summer_is_told_by_its_warmth_and_its_timetable(month: int) -> None:
     assert {"temp", "dewp", "dest", "distance"} <= named(report) <= {"temp", "dewp", "dest", "distance", "hour"}
     first = [name for name, *_ in sorted(((c.name, c.statistic or 0) for c in report.columns), key=lambda c: -c[1])][:2]
     assert first == ["temp", "dewp"]
+
+
+def test_a_warm_summer_is_no_other_unit_wherever_its_windows_begin() -> None:
+    """Where weather makes much ordinary, counts alone must still not take the dew points of summer for tenfold ones."""
+    column = next(one for one in reference(day(4)).features if one.name == "dewp")
+    assert isinstance(column, NumericReference)
+    values = between(year(), day(5), day(9))["dewp"].to_numpy()
+    found = set()
+    for start in range(0, len(values) - 12_000, 500):
+        window = values[start : start + 12_000]
+        counts = np.bincount(column.index(window[np.isfinite(window)]), minlength=column.bins)
+        found.add(power_of_counts(column, counts, Lenient(1e-4, None)))
+    assert found == {None}
+
+
+class Lenient(Ordinary):
+    """A reference that moves by .3 of Kolmogorov and Smirnov's distance."""
+
+    def limit(self, statistic: Statistic) -> float:
+        return 0.3
 
 
 def test_a_fortnight_in_may_is_warm_already() -> None:
