@@ -25,10 +25,9 @@ def cronjob(world: World) -> dict[str, Any]:
     return found
 
 
-def look(world: World, said: Summary, exit_code: int = 0) -> None:
-    """The CronJob looks, and its pod ends."""
+def looked(world: World, condition: dict) -> dict:
+    """A Job of the CronJob that has ended in this way."""
     name = f"look-{next(_numbers)}"
-    world.advance(minutes=15)
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -40,9 +39,16 @@ def look(world: World, said: Summary, exit_code: int = 0) -> None:
             "ownerReferences": [{"uid": cronjob(world)["metadata"]["uid"], "controller": True}],
         },
         "spec": {},
-        "status": {"conditions": [{"type": "Failed" if exit_code else "Complete", "status": "True"}]},
+        "status": {"conditions": [condition | {"status": "True"}]},
     }
     world.objects[("Job", name)] = job
+    return job
+
+
+def look(world: World, said: Summary, exit_code: int = 0) -> None:
+    """The CronJob looks, and its pod ends."""
+    world.advance(minutes=15)
+    job = looked(world, {"type": "Failed" if exit_code else "Complete"})
     world.pod(job, "watch", said.encode().decode(), exit_code)
     world.settle()
 
@@ -267,20 +273,7 @@ def test_a_look_that_ends_without_a_word_is_told_too():
     """As when a secret that it is to be given does not exist: the pod never starts, and is gone with the deadline."""
     world = with_image(pullSecretName="gone")
     world.serve_first()
-    name = f"look-{next(_numbers)}"
-    world.objects[("Job", name)] = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": "ops",
-            "uid": f"uid-of-{name}",
-            "creationTimestamp": world.now.isoformat(),
-            "ownerReferences": [{"uid": cronjob(world)["metadata"]["uid"], "controller": True}],
-        },
-        "spec": {},
-        "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]},
-    }
+    looked(world, {"type": "Failed", "reason": "DeadlineExceeded"})
     world.settle()
     assert "DeadlineExceeded" in world.model["status"]["watched"]["trouble"]
     assert "the secrets that it is given" in world.model["status"]["watched"]["trouble"]
