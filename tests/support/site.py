@@ -9,6 +9,7 @@ from stationkeeper.control.controllers.informer import Informer
 from stationkeeper.control.controllers.keys import Key
 from stationkeeper.control.controllers.notify import Notifier
 from stationkeeper.control.controllers.reconcile import Reconciler
+from stationkeeper.control.controllers.scrape import Scraper
 from stationkeeper.control.kube.gateway import Gateway
 from stationkeeper.control.kube.kinds import OPTIONAL, WATCHED, kind_of
 from stationkeeper.control.kube.store import Store
@@ -23,8 +24,9 @@ MODEL = ("models", "ops", "flights")
 class Site:
     """One Model and its policy, and an operator that may be started anew."""
 
-    def __init__(self, api: MemoryApi | None = None, model: Object | None = None) -> None:
+    def __init__(self, api: MemoryApi | None = None, model: Object | None = None, scraper: Scraper | None = None) -> None:
         self.api = api or MemoryApi()
+        self._scraper = scraper
         self.now = world.START
         self.api.create(model or world.model(), "models")
         self.api.create(world.policy(), "driftpolicies")
@@ -35,7 +37,9 @@ class Site:
         self.store, gateway = Store(), Gateway(self.api, rate=1e9, burst=10**9)
         self.recorder = Recorder(gateway, "me", clock=lambda: self.now)
         self.notifier = Notifier({}, lambda _key: None)
-        self.reconciler = Reconciler(self.store, gateway, self.recorder, world.SETTINGS, self.notifier, lambda: self.now)
+        self.reconciler = Reconciler(
+            self.store, gateway, self.recorder, world.SETTINGS, self.notifier, lambda: self.now, scraper=self._scraper
+        )
         self.looks: list[Key] = []
         self._informer = Informer(self.store, lambda key, _seconds: self.looks.append(key), ())
         self._gateway = gateway

@@ -1,6 +1,5 @@
 """One reconcile: observe from the store, plan (pure), act; again until there is nothing to do."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from stationkeeper.control.controllers import workloads
 from stationkeeper.control.controllers.act import Actor
 from stationkeeper.control.controllers.events import Recorder
 from stationkeeper.control.controllers.keys import Key
+from stationkeeper.control.controllers.measure import Measurements
 from stationkeeper.control.controllers.notify import Notifier
 from stationkeeper.control.controllers.prometheus import Inquirer
 from stationkeeper.control.controllers.receivers import Message
@@ -42,11 +42,12 @@ class Reconciler:
         notifier: Notifier,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         inquirer: Inquirer | None = None,
+        scraper: Scraper | None = None,
     ) -> None:
         self._store, self._settings, self._notifier, self._clock = store, settings, notifier, clock
         self._gateway = gateway
         self._actor = Actor(store, gateway, recorder)
-        self._scraper = Scraper()
+        self._scraper = scraper or Scraper()
         self._inquirer = inquirer or Inquirer(None)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -63,12 +64,13 @@ class Reconciler:
             return await self._reconcile(key, self._clock())
 
     async def _reconcile(self, key: Key, now: datetime) -> float | None:
+        measurements = Measurements(self._scraper, self._inquirer)
         for number in range(_ROUNDS):
             obj = self._store.get(key.kind, key.namespace, key.name)
             if obj is None:
                 self._actor.forget(key)
                 return None
-            plan = await self._plan(key, obj, now)
+            plan = await self._plan(key, obj, now, measurements)
             if not await self._actor.act(key, obj, plan, last=number == _ROUNDS - 1):
                 self._tell(key, obj, plan.status)
                 RECONCILES.labels(key.kind, "changed" if number else "unchanged").inc()
@@ -77,12 +79,12 @@ class Reconciler:
         RECONCILES.labels(key.kind, "unsettled").inc()
         return _UNSETTLED_SECONDS
 
-    async def _plan(self, key: Key, obj: Object, now: datetime) -> Plan:
+    async def _plan(self, key: Key, obj: Object, now: datetime, measurements: Measurements) -> Plan:
         if key.kind == "DriftPolicy":
             return plan_policy(obj, list(self._store.all("Model", key.namespace)), now, self._settings)
         observed = self._observe(key, obj, await self._actor.foreign(key, obj))
         observed = replace(observed, workload=await workloads.live(self._gateway, self._store, obj, self._settings))
-        return plan_model(await self._measured(observed, now), now, self._settings)
+        return plan_model(await measurements.added(observed, now), now, self._settings)
 
     def _observe(self, key: Key, model: Object, foreign: tuple[Object, ...]) -> Observed:
         def children(kind: str) -> tuple[Object, ...]:
@@ -105,16 +107,6 @@ class Reconciler:
             routable=self._store.knows("HTTPRoute"),
             delivered=self._notifier.delivered(_notices(model)),
         )
-
-    async def _measured(self, observed: Observed, now: datetime) -> Observed:
-        """With what the pods counted since the canary's step began, and what Prometheus says of it, while there is one."""
-        since = ((observed.model.get("status") or {}).get("candidate") or {}).get("stepSince")
-        if not since:
-            return observed
-        measured, answers = await asyncio.gather(
-            self._scraper.measure(observed.pods, datetime.fromisoformat(since)), self._inquirer.ask(observed.model, now)
-        )
-        return replace(observed, measured=measured, answers=answers)
 
     def _tell(self, key: Key, obj: Object, status: Object | None) -> None:
         """Hand over what people are still to be told; it stands in the status until they have heard it."""
