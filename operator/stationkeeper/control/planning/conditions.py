@@ -250,9 +250,21 @@ def _rolling(facts: Facts) -> Claim:
             return Claim(kind, "True", Reason.DRAINING, rollout.message)
         case RolloutState.FAILED:
             return Claim(kind, "False", Reason.CANDIDATE_FAILED, rollout.message)
-        case RolloutState.STABLE | RolloutState.NOTHING_TO_SERVE:
-            reason = Reason.REVISION_NOT_FOUND if rollout.problem else Reason.STABLE
-            return Claim(kind, "False", reason, rollout.problem or rollout.message)
+        case RolloutState.STABLE | RolloutState.NOTHING_TO_SERVE if rollout.problem:
+            return Claim(kind, "False", Reason.REVISION_NOT_FOUND, rollout.problem)
+        case RolloutState.NOTHING_TO_SERVE:
+            return _nothing_to_roll_out(facts)
+        case RolloutState.STABLE:
+            return Claim(kind, "False", Reason.STABLE, rollout.message)
+
+
+def _nothing_to_roll_out(facts: Facts) -> Claim:
+    """Before the first revision."""
+    kind = ConditionType.ROLLOUT_PROGRESSING
+    if not facts.training.running:
+        return Claim(kind, "False", Reason.NEVER_TRAINED, _why_untrained(facts.training))
+    made = "imported" if facts.imported else "trained"
+    return Claim(kind, "False", Reason.FIRST_TRAINING, f"the first revision is being {made}")
 
 
 def _routed(facts: Facts) -> list[Claim]:
@@ -303,6 +315,7 @@ _EXPECTED = {
 _BAD_REASONS = {
     Reason.REFUSED,
     Reason.CANDIDATE_FAILED,
+    Reason.NO_ROOM,
     Reason.CHALLENGERS_REFUSED,
     Reason.CHECK_FAILED,
     Reason.REVISION_NOT_FOUND,
@@ -322,6 +335,8 @@ def events(after: Sequence[Condition], before: Sequence[Condition]) -> list[Even
             continue
         if condition.type == ConditionType.RETRAINING and condition.reason in _OUTCOMES:
             continue  # told by the training itself
+        if condition.type == ConditionType.ROLLOUT_PROGRESSING and condition.reason in _EXPECTED:
+            continue  # told by Available
         if condition.type == ConditionType.SKEWED and "True" not in (condition.status, known.get(condition.type, ("",))[0]):
             continue  # that nothing is wrong is told of drift already
         bad = (condition.type, condition.status) in _BAD and condition.reason not in _EXPECTED

@@ -41,6 +41,13 @@ _TOLD_BY = {
     "CandidateFailed": (DecisionKind.REJECTED,),
     "TrainingRefused": (DecisionKind.TRAINING_REFUSED,),
 }
+_SAID = {
+    DecisionKind.PROMOTED: "was promoted",
+    DecisionKind.PINNED: "was pinned",
+    DecisionKind.REJECTED: "was rejected",
+    DecisionKind.ROLLED_BACK: "was rolled back",
+    DecisionKind.TRAINING_REFUSED: "was refused by the gates",
+}
 
 
 @dataclass(frozen=True)
@@ -130,11 +137,12 @@ def _followed(observed: Observed, owner: Owner, decision: Decision) -> Decision:
 
 
 def _news(before: Decision, after: Decision) -> Iterator[Event]:
-    what = f"{after.kind} of revision {after.revision}"
+    what = f"revision {after.revision} {_SAID[after.kind]}"
     if after.recorded and not before.recorded:
-        yield Event("Normal", "DecisionRecorded", f"{what}: evidence is at {after.uri}")
+        yield Event("Normal", "DecisionRecorded", f"{what}; the evidence is at {after.uri}")
     elif after.trouble and after.trouble != before.trouble:
-        yield Event("Warning", "DecisionNotRecorded", f"{what}: {after.trouble}; it is tried again within the hour"[:1024])
+        why = f"{what}; the evidence is not in storage yet: {after.trouble}; it is tried again within the hour"
+        yield Event("Warning", "DecisionNotRecorded", why[:1024])
 
 
 def _bounded(decisions: list[Decision]) -> tuple[Decision, ...]:

@@ -123,7 +123,7 @@ class _Planner:
 
     def _settled(self, stable: ModelRevisionSpec | None, target: Target) -> Progress:
         if stable is None:
-            return Progress(RolloutState.NOTHING_TO_SERVE, target.problem or "no revision to serve yet")
+            return Progress(RolloutState.NOTHING_TO_SERVE, target.problem)
         serves, trouble = f"revision {stable.number} serves", self._trouble(stable)
         ready = int(self._live(stable).get("readyReplicas") or 0)
         if trouble is None:
@@ -294,11 +294,14 @@ class _Planner:
         )
 
     def _weight(self, candidacy: Candidacy) -> int:
-        """What the candidate really gets: by the Gateway's word, or by its share of the pods."""
+        """What the candidate really gets: by the Gateway's word, or by its share of the pods.
+
+        Its pods count as they answer: that its Deployment has just been asked for more takes nothing from those that are there.
+        """
         if self.routing.wanted:
             return self.routing.weight(candidacy.record.number)
         stable = candidacy.stable
-        return canary.achieved(self.fleet.ready(candidacy.record), self.fleet.live_size(stable) or self.fleet.size(stable))
+        return canary.achieved(self.fleet.answering(candidacy.record), self.fleet.live_size(stable) or self.fleet.size(stable))
 
     def _unwanted(
         self, stable: ModelRevisionSpec | None, candidate: ModelRevisionSpec | None, draining: float | None

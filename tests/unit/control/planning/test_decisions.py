@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stationkeeper.api.jobs import RecordConfig
-from stationkeeper.api.status import TrainingOutcome
+from stationkeeper.api.status import DecisionKind, TrainingOutcome
 from stationkeeper.api.summary import FailureSummary
 from tests.support.world import World, digest, policy
 from tests.unit.control.planning.test_shadow import shadow_that_agrees, shadow_that_disagrees
@@ -62,6 +62,30 @@ def test_the_first_revision_is_a_decision_too():
     uri = world.model["status"]["decisions"][0]["uri"]
     assert uri == f"s3://models/flights/decisions/{config.decision.at:%Y%m%dT%H%M%SZ}-{config.decision.id}.json"
     assert any("DecisionRecorded" in line and uri in line for line in world.transcript)
+
+
+SAID = {
+    "Promoted": "revision 1 was promoted",
+    "Pinned": "revision 1 was pinned",
+    "Rejected": "revision 1 was rejected",
+    "RolledBack": "revision 1 was rolled back",
+    "TrainingRefused": "revision 1 was refused by the gates",
+}
+
+
+@pytest.mark.parametrize("kind", DecisionKind)
+@pytest.mark.parametrize("written", [True, False], ids=["written", "not written"])
+def test_people_read_a_sentence_of_each_decision(kind, written):
+    world = World()
+    world.serve_first()
+    world.model["status"]["decisions"][0]["kind"] = kind
+    (job,) = world.record_jobs()
+    world.end_record(job, None if written else FailureSummary(reason="StorageDenied", message="no right to write"))
+    world.settle()
+    (told,) = [line for line in world.transcript if "DecisionRecorded" in line or "DecisionNotRecorded" in line]
+    where = f"the evidence is at {world.model['status']['decisions'][0]['uri']}"
+    why = "the evidence is not in storage yet: StorageDenied: no right to write; it is tried again within the hour"
+    assert f"{SAID[kind]}; {where if written else why}" in told
 
 
 def test_a_promotion_tells_what_the_canary_measured():

@@ -155,6 +155,16 @@ def test_a_new_model_is_trained_once_and_says_so():
         "observedGeneration": 1,
         "lastTransitionTime": "",
     }
+    assert rolling(world) == ("False", "FirstTraining", "the first revision is being trained")
+    assert sum("FirstTraining" in line for line in world.transcript) == 1, "told once"
+    world.finish_training(TrainingOutcome.REFUSED, reason="GateRefused", message="too bad")
+    world.settle()
+    assert rolling(world) == ("False", "NeverTrained", "no revision to serve: GateRefused: too bad")
+
+
+def rolling(world: World) -> tuple[str, str, str]:
+    found = world.condition("RolloutProgressing")
+    return found["status"], found["reason"], found["message"]
 
 
 def test_a_steady_model_changes_nothing_as_time_goes_by():

@@ -467,6 +467,8 @@ def test_a_candidate_for_which_there_is_no_room_is_not_blamed():
     assert "revision 2 waits: the cluster has no room" in rolling["message"]
     assert "insufficient cpu; add nodes, or ask for less" in rolling["message"]
     assert "preemption" not in rolling["message"]
+    (told,) = [line for line in world.transcript if "NoRoom" in line]
+    assert "Warning NoRoom" in told, "somebody must make room"
     assert world.condition("Ready")["status"] == "True", "what serves goes on"
     assert world.condition("Stalled")["status"] == "False", "room may come by itself"
     world.objects = {key: obj for key, obj in world.objects.items() if key[0] != "Pod" or "conditions" not in obj["status"]}
@@ -530,6 +532,32 @@ def test_a_pod_that_is_lost_during_a_takeover_does_not_bring_the_old_ones_back()
     later(world, seconds=5)
     assert replicas(world) == before
     assert answering(world) is None, "what is left of both answers"
+
+
+def weights_shown(rollout: dict, most: int = 12) -> list[int]:
+    """Every weight that status says of a candidate between its first step and its promotion, at each look."""
+    world = on_first_step(**rollout)
+    world.answered(2, 3000)
+    shown = []
+    for _ in range(most):
+        if status(world)["serving"]["number"] == 2:
+            return shown
+        for seconds in (130, 5):
+            world.advance(seconds=seconds)
+            for _ in range(4):  # plans of one look
+                world.step()
+                shown += [found["weight"]] if (found := status(world).get("candidate")) else []
+        for number in (1, 2):
+            world.ready(number)
+    raise AssertionError("\n".join(world.transcript[-20:]))
+
+
+@pytest.mark.parametrize("rollout", [{}, {"maxSurge": 1}, {"maxSurge": 2}], ids=["all at once", "pod by pod", "two by two"])
+def test_a_candidate_that_takes_over_is_never_shown_going_back(rollout):
+    shown = weights_shown(rollout)
+    assert shown[0] == 20
+    assert shown == sorted(shown), "a Deployment that was just asked for more pods keeps those that answer"
+    assert shown[-1] >= 50
 
 
 @pytest.mark.parametrize("writes", range(6))
