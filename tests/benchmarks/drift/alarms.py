@@ -73,14 +73,15 @@ class Said:
     predictions: bool
 
 
-def policy(test: Test = "PSI", alpha: float = ALPHA, *, least: bool = True) -> DriftPolicySpec:
-    """The default policy with another test or rate; `least` is whether a difference must be worth an alarm."""
+def policy(test: Test = "PSI", alpha: float = ALPHA, *, least: bool = True, hours: int = 24) -> DriftPolicySpec:
+    """The default policy with another test, rate or window; `least` is whether a difference must be worth an alarm."""
     effect = None if least else 0.0
     asked: dict[str, Any] = {"test": test, "minEffect": effect}
     schema = {} if least else {"maxMissingIncrease": 0.0}
     return DriftPolicySpec.model_validate(
         {
             "modelRef": {"name": "healthy"},
+            "window": f"{hours}h",
             "falseAlarmRate": alpha,
             "minSamples": 100,
             "schema": schema,

@@ -13,6 +13,7 @@ from stationkeeper.api.driftpolicy import DriftPolicySpec, Test
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import calibrate, level, limit
 from stationkeeper.workloads.drift.columns import Check
+from stationkeeper.workloads.drift.hysteresis import window_rate
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.statistics import MEASURES, compare, compare_blocks, fitting
@@ -47,17 +48,18 @@ class Batch:
         checks = [Check("features", c, asked.features.default) for c in self.of.features]
         checks += [Check("predictions", c, asked.predictions) for c in self.of.predictions]
         every = len(checks) + len(self.of.features)
-        over = np.stack([self._over(check, asked.false_alarm_rate / every, len(checks)) for check in checks])
-        broken = self._violations(asked, asked.false_alarm_rate / every)
-        return [self._of_window(asked, over[:, :, i], every, bool(broken[i])) for i in range(over.shape[2])]
+        rate = window_rate(asked)  # such rows know no weather
+        over = np.stack([self._over(check, rate / every, len(checks)) for check in checks])
+        broken = self._violations(asked, rate / every)
+        return [self._of_window(asked, over[:, :, i], rate / every, bool(broken[i])) for i in range(over.shape[2])]
 
-    def _of_window(self, asked: DriftPolicySpec, over: Array, every: int, broken: bool) -> Said:
+    def _of_window(self, asked: DriftPolicySpec, over: Array, least: float, broken: bool) -> Said:
         """`over` says of each check whether it breaches at one, two … times its least share of the rate."""
-        rate, breaches = asked.false_alarm_rate, over.sum(axis=0)
+        breaches = over.sum(axis=0)
         if not breaches[-1]:
             return Said(broken, features=False, predictions=False)
-        found = level(rate, every, lambda alpha: int(breaches[round(alpha * every / rate) - 1]), len(over))
-        breached, features = over[:, round(found * every / rate) - 1], len(self.of.features)
+        found = level(least, 1, lambda alpha: int(breaches[round(alpha / least) - 1]), len(over))
+        breached, features = over[:, round(found / least) - 1], len(self.of.features)
         share = breached[:features].mean()
         drifted = bool(share and share >= asked.features.max_drifted_share)
         return Said(broken or bool(breached.any()), drifted, bool(breached[features:].any()))

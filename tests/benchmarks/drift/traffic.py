@@ -123,7 +123,7 @@ def _run(
         windows = [_window(of, bins, int(start), int(end)) for start, end in pairwise(borders)]
         if not timed:
             windows = _calibrated(of, windows, timedelta(hours=hours))
-        found[test, hours] = [said(window, policy(test, alpha)) for window in windows]
+        found[test, hours] = [said(window, policy(test, alpha, hours=hours)) for window in windows]
     return found
 
 

@@ -61,7 +61,7 @@ def _changes(policy: DriftPolicySpec) -> Iterator[_Change]:
     for windows, of in (b for b in _BREACHES if b != (breach.windows, breach.of)):
         changed = policy.model_copy(update={"breach": Breach(windows=windows, of=of)})
         sooner = (windows, -of) < (breach.windows, -breach.of)
-        yield _Change(f"breach {windows} of {of}", "stricter" if sooner else "looser", changed, judges=False)
+        yield _Change(f"breach {windows} of {of}", "stricter" if sooner else "looser", changed)
 
 
 def _variant(change: _Change, judged: Sequence[Judged], asks: Asks) -> Variant:

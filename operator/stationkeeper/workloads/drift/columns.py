@@ -1,7 +1,7 @@
 """The comparison of each column of a window with the reference: one statistic, its threshold, its verdict."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +48,14 @@ class _Measured:
 
     def breaches(self, alpha: float) -> bool:
         return self.statistic.value > limit(self.threshold(alpha))
+
+
+def lasting(profile: Profile, checks: Sequence[Check]) -> Iterator[float]:
+    """Of each calibrated check: how windows of this size resemble the ones before them, as far as the reference knows."""
+    for check in checks:
+        known = ordinary(profile.layout.reference.variation, check.group, check.column.name, profile.rows)
+        if known and check.given is None and (spread := known.spreads.get(fitting(check.asked.test, check.column.kind))):
+            yield spread.stays
 
 
 def judge_columns(

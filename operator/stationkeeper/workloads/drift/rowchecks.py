@@ -9,6 +9,7 @@ from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.manifest import Column
 from stationkeeper.api.report import MultivariateResult, SegmentResult, Violation
 from stationkeeper.workloads.drift import rowdata, segments
+from stationkeeper.workloads.drift.hysteresis import window_rate
 from stationkeeper.workloads.drift.multivariate import Components, Samples, judge_multivariate, withheld
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.rowdata import Looked, Typed, look, typed
@@ -91,7 +92,7 @@ def judge_looked(
         few = f"{looked.rows} captured rows are fewer than the {policy.min_samples} of minSamples"
         together = withheld(policy.features.multivariate, few, looked.rows)
         return RowFindings(multivariate=together, segments=segments.withheld(policy.segments, few), notes=[*notes, few])
-    alpha = policy.false_alarm_rate / max(len(reference.features), 1)
+    alpha = window_rate(policy) / max(len(reference.features), 1)
     broken = rowdata.violations(looked, reference, policy.schema_, alpha, whole)
     if rows is None:
         return RowFindings(violations=broken, notes=notes)
@@ -132,4 +133,4 @@ def _together(
     names = [name for name in current.columns if name not in ignored and (kept is None or name in kept.columns)]
     before = None if kept is None else {name: kept.columns[name] for name in names}
     samples = Samples({name: current.columns[name] for name in names}, before, seed)
-    return judge_multivariate(samples, check, pca, policy.false_alarm_rate)
+    return judge_multivariate(samples, check, pca, window_rate(policy))

@@ -57,6 +57,7 @@ class Spread(Tolerant):
     shape: float = 2.0  # in how many independent directions: the degrees of freedom of what windows differ by
     blocks: float = MIN_BLOCKS  # independent ones, of those that were looked at
     most: float | None = None  # of one window, sampling noise included; what is beyond may still be ordinary, but not everything
+    stays: float = 0.0  # correlation of a window with the one before
 
     def bound(self, alpha: float) -> float:
         """What the next window exceeds with probability `alpha`, beyond sampling noise.
@@ -118,6 +119,7 @@ class _Likeness:
     stays: float  # correlation, in that direction in which blocks differ the most
     inflation: float = 1.0  # how much more runs that follow each other vary than runs from all over
     directions: float = np.inf  # that runs differ in independently, when they follow each other
+    next: float = 0.0  # correlation of a window with the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def _of_windows(column: Binned, windows: Counts, whole: Counts, size: int) -> Co
 def _column(column: Binned, index: Array, size: int) -> ColumnVariation:
     whole = np.bincount(index, minlength=column.vector.size)
     blocks = _blocks(index, size, whole.size)
-    seen = [_Seen(blocks, len(blocks), _likeness(column, blocks))]
+    seen = [_Seen(blocks, len(blocks), _likeness(column, blocks, apart=index.size // size / len(blocks)))]
     if index.size // size < RUNS:
         seen.append(_composed(column, index, size))
     return _measured(column, whole, size, blocks, seen)
@@ -195,22 +197,28 @@ def _composed(column: Binned, index: Array, size: int) -> _Seen:
     return _Seen(windows, len(runs), _likeness(column, runs, together))
 
 
-def _likeness(column: Binned, blocks: Counts, together: int = 1) -> _Likeness:
+def _likeness(column: Binned, blocks: Counts, together: int = 1, apart: float = 1.0) -> _Likeness:
     """How blocks resemble the ones before them, apart from a steady change over the whole time.
 
     Each direction in which their shares differ has a persistence of its own: weather stays longer than gusts.
+
+    Args:
+        column: whose bins these are.
+        blocks: shape (blocks, bins).
+        together: so many of them make a window.
+        apart: of so many blocks one was looked at.
     """
     merged = blocks @ merging(column.vector, _FEW_BINS, column.kind)
     mean = merged.sum(axis=0) / merged.sum()
-    apart = (merged / merged.sum(axis=1, keepdims=True) - mean) / np.sqrt(np.where(mean > 0, mean, 1.0))
-    count = len(apart)
+    moved = (merged / merged.sum(axis=1, keepdims=True) - mean) / np.sqrt(np.where(mean > 0, mean, 1.0))
+    count = len(moved)
     time = np.arange(count) - (count - 1) / 2
-    apart -= np.outer(time, time @ apart) / (time @ time)
-    variances, directions = np.linalg.eigh(apart.T @ apart)
+    moved -= np.outer(time, time @ moved) / (time @ time)
+    variances, directions = np.linalg.eigh(moved.T @ moved)
     variances = np.maximum(variances, 0.0)
     if variances[-1] <= 1e-12:
         return _Likeness(0.0)
-    along = apart @ directions
+    along = moved @ directions
     stays = (along[:-1] * along[1:]).sum(axis=0) / np.maximum((along**2).sum(axis=0), 1e-12)
     # Of so few blocks the correlation comes out too small (Kendall, Biometrika 41, 1954).
     stays = np.clip(stays + (2 + 3 * np.maximum(stays, 0.0)) / count, 0.0, _LASTING)
@@ -218,8 +226,16 @@ def _likeness(column: Binned, blocks: Counts, together: int = 1) -> _Likeness:
     parts = variances * (1 + 2 * ((1 - lag / together) * stays**lag).sum(axis=0))
     lasting = max(float(stays[-1]), _lasting(along[:, -1]))
     if together == 1:
-        return _Likeness(lasting)
-    return _Likeness(lasting, float(parts.sum() / variances.sum()), float(parts.sum() ** 2 / (parts**2).sum()))
+        return _Likeness(lasting, next=lasting ** (1 / apart))
+    inflation, independent = parts.sum() / variances.sum(), parts.sum() ** 2 / (parts**2).sum()
+    return _Likeness(lasting, float(inflation), float(independent), _of_sums(lasting, together))
+
+
+def _of_sums(stays: float, together: int) -> float:
+    """The correlation of the sums of so many neighbours with the sums of the next ones, in a process of first order."""
+    lags = np.arange(1, together)
+    own = together + 2 * float((together - lags) @ stays**lags)
+    return stays * ((1 - stays**together) / (1 - stays)) ** 2 / own
 
 
 def _lasting(values: Floats) -> float:
@@ -260,6 +276,7 @@ def _spread(seen: Floats, random: Floats, of: _Seen) -> Spread:
         shape=_rounded(min(max(shape, 1.0), 100.0)),
         blocks=_rounded(spread),
         most=_rounded(_FARTHER * inflation * float(seen.max())),
+        stays=_rounded(of.likeness.next),
     )
 
 

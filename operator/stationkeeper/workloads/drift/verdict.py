@@ -13,8 +13,9 @@ from stationkeeper.api.report import ColumnResult, Histogram, Violation
 from stationkeeper.api.status import Verdict
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import Group
-from stationkeeper.workloads.drift.columns import Check, judge_columns
+from stationkeeper.workloads.drift.columns import Check, judge_columns, lasting
 from stationkeeper.workloads.drift.histograms import histogram
+from stationkeeper.workloads.drift.hysteresis import window_rate
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfile
 
@@ -75,10 +76,9 @@ def judge(profile: Profile, policy: DriftPolicySpec, *, importance: Mapping[str,
     checks = features + [Check("predictions", column, policy.predictions) for column in reference.predictions]
     # One promise over all checks of the window: each distribution that is calibrated, and the completeness of each feature.
     calibrated = sum(check.given is None for check in checks)
-    violations = schema.violations(
-        profile, policy.schema_, policy.false_alarm_rate / max(calibrated + len(reference.features), 1)
-    )
-    results = judge_columns(profile, checks, policy.false_alarm_rate, len(reference.features), importance)
+    alpha = window_rate(policy, lasting(profile, checks))
+    violations = schema.violations(profile, policy.schema_, alpha / max(calibrated + len(reference.features), 1))
+    results = judge_columns(profile, checks, alpha, len(reference.features), importance)
     drift, shift = results[: len(features)], results[len(features) :]
     enough = profile.rows >= policy.min_samples
     share = _share(drift) if enough else None
