@@ -261,7 +261,8 @@ class DriftPolicySpec(ApiModel):
         Field(
             gt=0,
             le=0.2,
-            description="Share of windows in which a healthy model may breach a calibrated check, over all its columns.",
+            description="Share of days in which a healthy model may be called drifted by calibrated checks, over all its columns; no "
+            "more of its windows breach. Many short windows a day, and weather that stays, make each prove more.",
         ),
     ] = 0.01
     schema_: Annotated[SchemaChecks, Field(alias="schema", description="Checks of schema and completeness.")] = SchemaChecks()
