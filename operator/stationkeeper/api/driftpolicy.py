@@ -260,9 +260,10 @@ class DriftPolicySpec(ApiModel):
         float,
         Field(
             gt=0,
-            le=0.2,
-            description="Share of days in which a healthy model may be called drifted by calibrated checks, over all its columns; no "
-            "more of its windows breach. Many short windows a day, and weather that stays, make each prove more.",
+            le=24,
+            description="How many times a day a healthy model may be called drifted by calibrated checks, over all its columns: 0.01 "
+            "is once in a hundred days. No larger share of its windows breaches, and never more than a fifth. Many short windows a "
+            "day, and weather that stays, make each prove more.",
         ),
     ] = 0.01
     schema_: Annotated[SchemaChecks, Field(alias="schema", description="Checks of schema and completeness.")] = SchemaChecks()

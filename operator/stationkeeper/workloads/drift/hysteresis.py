@@ -17,6 +17,7 @@ from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.workloads.drift.chance import normal_quantile
 
 _DAY: Final = 86_400.0  # seconds
+_MOST: Final = 0.2  # share of windows: beyond, a breach says nothing
 _LEAST: Final = 1e-7  # share of windows: beyond, nothing is known of any tail
 _HALVINGS: Final = 40
 _FAR: Final = 8.0  # standard deviations, beyond a bound
@@ -24,7 +25,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 def window_rate(policy: DriftPolicySpec, stays: Iterable[float] = ()) -> float:
-    """The share of windows in which any calibrated check may breach by chance; at most the policy's `falseAlarmRate`.
+    """The share of windows in which any calibrated check may breach by chance; at most the policy's `falseAlarmRate`, and a fifth.
 
     Args:
         policy: its rate is that of days; its windows and M of N say what a day is made of.
@@ -40,9 +41,10 @@ def _window_rate(rate: float, chances: float, m: int, n: int, stays: float) -> f
     def kept(share: float) -> bool:
         return chances * onset(share, _again(share, stays), m, n) <= rate
 
-    if kept(rate):
-        return rate
-    low, high = math.log(_LEAST), math.log(rate)
+    most = min(rate, _MOST)
+    if kept(most):
+        return most
+    low, high = math.log(_LEAST), math.log(most)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if kept(math.exp(middle)) else (low, middle)
