@@ -40,6 +40,11 @@ class Node:
         """Parent of all pods' cgroups: the node's own, so that it can be removed and clusters can stand side by side."""
         return f"/stationkeeper-{self.name}"
 
+    @property
+    def registries(self) -> Path:
+        """How containerd reaches image registries: `HOST/hosts.toml`, read at each pull. Empty unless somebody writes one."""
+        return self.directory / "registries"
+
 
 def containerd(node: Node) -> str:
     """containerd's configuration (version 2, for containerd 1.6 and 1.7)."""
@@ -58,6 +63,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{node.directory}/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{node.registries}"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]

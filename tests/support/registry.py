@@ -1,9 +1,9 @@
-"""An image registry on loopback: manifests by tag, and tokens for whoever may have them."""
+"""An image registry: manifests by tag and by digest, blobs, and tokens for whoever may have them."""
 
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -19,6 +19,8 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.host = ""
         self.tags: dict[str, bytes] = {}  # manifests by `name:tag`
+        self.manifests: dict[str, bytes] = {}  # by digest, also of tags that have moved on
+        self.blobs: dict[str, Callable[[], bytes]] = {}  # configurations and layers by digest
         self.auth: str | None = None  # None, "bearer" or "basic"
         self.user: str | None = None  # `user:password` that the token service, or the registry itself, wants; None: anybody
         self.tells_digest = True
@@ -30,7 +32,7 @@ class FakeRegistry:
 
     def push(self, image: str, manifest: bytes) -> str:
         """Put a manifest under `name:tag`; returns its digest."""
-        self.tags[image] = manifest
+        self.tags[image] = self.manifests[digest(manifest)] = manifest
         return digest(manifest)
 
     def answer(self, method: str, path: str, authorization: str | None) -> tuple[int, dict[str, str], bytes]:
@@ -48,13 +50,17 @@ class FakeRegistry:
             return 200, {}, json.dumps({"token": self.token}).encode()
         if self.auth and authorization != (basic if self.auth == "basic" else f"Bearer {TOKEN}"):
             return 401, {"WWW-Authenticate": self._challenge()}, b""
-        name, _, tag = url.path.removeprefix("/v2/").partition("/manifests/")
-        manifest = self.tags.get(f"{name}:{tag}")
+        place, _, wanted = url.path.removeprefix("/v2/").rpartition("/")
+        name, _, kind = place.rpartition("/")
+        if kind == "blobs" and wanted in self.blobs:
+            return 200, {}, self.blobs[wanted]()
+        manifest = self.manifests.get(wanted) or self.tags.get(f"{name}:{wanted}")
         if manifest is None:
             return 404, {}, b"{}"
         if method == "HEAD" and not self.knows_head:
             return 405, {}, b""
-        return 200, {"Docker-Content-Digest": digest(manifest)} if self.tells_digest else {}, manifest
+        kinds = {"Content-Type": json.loads(manifest)["mediaType"]} if b"mediaType" in manifest else {}
+        return 200, kinds | ({"Docker-Content-Digest": digest(manifest)} if self.tells_digest else {}), manifest
 
     def _challenge(self) -> str:
         if self.auth == "basic":
@@ -68,8 +74,8 @@ def digest(manifest: bytes) -> str:
 
 
 @contextmanager
-def serving() -> Iterator[FakeRegistry]:
-    """The registry, on a port of its own, until the block ends."""
+def serving(address: str = "127.0.0.1") -> Iterator[FakeRegistry]:
+    """The registry, on a port of its own of one of the machine's addresses, until the block ends."""
     fake = FakeRegistry()
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,8 +94,8 @@ def serving() -> Iterator[FakeRegistry]:
         def log_message(self, *_: Any) -> None:
             """Tests read `FakeRegistry.log`."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake.host = f"127.0.0.1:{server.server_port}"
+    server = ThreadingHTTPServer((address, 0), Handler)
+    fake.host = f"{address}:{server.server_port}"
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -75,8 +75,8 @@ class Check:
 
     @property
     def calibrating(self) -> str:
-        """Why drift is observed only, and what ends that; empty where it is not."""
-        return "; ".join(dict.fromkeys(self._checker.comparison.calibrating.values()))
+        """Why drift is observed only, and what ends that; empty where it is not. Of two groups, which wait for the same, the first."""
+        return next(iter(self._checker.comparison.calibrating.values()), "")
 
     def run(self) -> list[Told]:
         """The windows in the order of time, the newest last."""

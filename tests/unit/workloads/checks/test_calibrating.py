@@ -10,6 +10,7 @@ import pytest
 from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.artifacts import keys
+from stationkeeper.workloads.checks import calibrating
 from stationkeeper.workloads.checks.calibrating import Observed
 from stationkeeper.workloads.checks.frames import Roles, check_frames
 from stationkeeper.workloads.drift.cycles import unknown
@@ -22,6 +23,7 @@ from tests.unit.workloads.drift import helpers
 LENGTH = 2 * HOUR
 TWO_DAYS = 24  # windows
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
+SPANS = {"features": "24 hours", "predictions": "5 hours"}
 MEASURED = [Variation(size=125, features={"temp": ColumnVariation()})]
 
 
@@ -83,6 +85,16 @@ def test_what_breaches_before_two_cycles_is_observed_only() -> None:
     )
     assert report.action == "Thresholds are calibrating: what breached is observed, and nothing is done about it."
     assert "Calibrating (features): the reference has no timestamps" in store.objects[_page(store)].decode()
+
+
+def test_of_two_groups_that_wait_the_first_says_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacked = {group: f"the reference spans {span} of the 2 days that two cycles take" for group, span in SPANS.items()}
+    monkeypatch.setattr(calibrating, "lacking", lambda *_: lacked)
+    store, config = prepared(window="2h")
+    summary = check(config, store, traffic(store, config, 0))
+    assert [c.group for c in newest(store).calibrating] == list(SPANS)
+    assert summary.calibrating.startswith("the reference spans 24 hours of the 2 days that two cycles take; drift is observed only")
+    assert summary.calibrating.endswith(", or thresholds are given")
 
 
 def _page(store: MemoryStore) -> str:
