@@ -249,7 +249,7 @@ def test_rows_count_in_the_window_that_they_happened_in_and_drift_is_observed_on
 
 
 def test_the_condition_says_why_and_until_when(watch, window):
-    why = r"the reference spans 24 hours of the 2 days that two cycles take; drift is observed only until 20 windows over 2 days show"
+    why = r"the reference spans 24 hours of 7 days that must have been seen; drift is observed only until 20 windows over 7 days show"
     watch.place.wait_for_condition(DATED, "Drifted", "Unknown", f"^Calibrating: .*{why}.*, or thresholds are given")
     status = watch.place.model(DATED)["status"]
     assert len(status["trainings"]) == 1
@@ -321,7 +321,7 @@ def promotion(model: Object, revision: int) -> Object:
 
 def test_a_candidate_is_a_shadow_then_a_canary_then_promoted_and_no_request_fails(watch):
     place = watch.place
-    model = place.wait(CAREFUL, "it is promoted", lambda m: m["status"]["serving"]["number"] == 2)
+    place.wait(CAREFUL, "it is promoted", lambda m: m["status"]["serving"]["number"] == 2)
     assert eventually(lambda: "2" in install.replay_line(place.kube, NAMESPACE)["revisions"])
     place.put(DATA, "replay/stop", b"")
     candidates = [s["status"]["candidate"] for s in watch.story.states() if s["status"].get("candidate")]

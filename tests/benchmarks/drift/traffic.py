@@ -16,7 +16,7 @@ import polars as pl
 from stationkeeper.api.driftpolicy import Test
 from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.drift.baseline import against
-from stationkeeper.workloads.drift.cycles import two_cycles
+from stationkeeper.workloads.drift.cycles import cycles
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile, build_reference
 from stationkeeper.workloads.drift.variation import MIN_BLOCKS, observed
@@ -129,7 +129,7 @@ def _run(
 
 def _calibrated(of: ReferenceProfile, windows: Sequence[Profile], length: timedelta) -> list[Profile]:
     """The windows that follow those that `Calibrating` takes, with what these differ by."""
-    first = max(two_cycles(length) // length, MIN_BLOCKS)
+    first = max(cycles(length) // length, MIN_BLOCKS)
     counted = [
         (group, c.name, c, np.stack([window.counts(group, c.name) for window in windows[:first]]))
         for group, columns in (("features", of.features), ("predictions", of.predictions))

@@ -1,11 +1,12 @@
 """`Calibrating`: what nobody knows yet of a revision's ordinary windows, and how its own traffic ends that (SEMANTICS §8.12).
 
-A reference without timestamps, or one that spans less than two cycles, cannot say what windows ordinarily differ by. The windows that
-were reported since are ordinary windows themselves: when they span two cycles, and are twenty at least, what they differ by is measured
+A reference without timestamps, or one that spans too few cycles of traffic, cannot say what windows ordinarily differ by. The windows that
+were reported since are ordinary windows themselves: when they span enough, and are twenty at least, what they differ by is measured
 once and kept beside the reports. From then on thresholds rest on it.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Final, Literal, Self
@@ -23,7 +24,7 @@ from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.checks.tiling import Tiling
 from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.collect import UnreadableProfiles
-from stationkeeper.workloads.drift.cycles import two_cycles, unknown, words
+from stationkeeper.workloads.drift.cycles import cycles, unknown, words
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.variation import MIN_BLOCKS, Counted, Variation, observed
@@ -120,16 +121,19 @@ def _observed(
     """What reported windows differ by; or None, and what is waited for."""
     if (kept := records.variation()) is not None:
         return Observed.decode(kept), ""
-    cycles = two_cycles(length(policy))
-    waited = f"{MIN_BLOCKS} windows over {words(cycles)} show what they ordinarily differ by"
+    span = cycles(length(policy))
+    waited = f"{MIN_BLOCKS} windows over {words(span)} show what they ordinarily differ by"
     windows = [window for window in records.reported() if not (compared.chosen and compared.chosen.covers(window))]
-    if len(windows) < MIN_BLOCKS or windows[-1].end - windows[0].start < cycles:
+    if len(windows) < MIN_BLOCKS or windows[-1].end - windows[0].start < span:
         return None, f"{waited} ({len(windows)} so far)"
     chosen = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(int))
     whole = [(windows[i], profile) for i in chosen if (profile := _whole(windows[i], policy, records, tiling))]
     if len(whole) < MIN_BLOCKS:
         return None, f"{waited} ({len(whole)} with whole data so far)"
-    variation = observed({group: _counts(reference, group, [profile for _, profile in whole]) for group in groups})
+    counted: dict[str, Sequence[Counted]] = {
+        group: _counts(reference, group, [profile for _, profile in whole]) for group in groups
+    }
+    variation = observed(counted, len(windows) / len(whole))
     if not variation:
         return None, f"{MIN_BLOCKS} windows hold enough rows"
     found = Observed(windows=len(whole), start=whole[0][0].start, end=whole[-1][0].end, variation=variation)

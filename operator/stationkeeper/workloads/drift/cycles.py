@@ -1,7 +1,7 @@
-"""Whether a reference can say what windows ordinarily differ by: it must have seen two cycles of traffic (`Calibrating`).
+"""Whether a reference can say what windows ordinarily differ by: it must have seen enough cycles of traffic (`Calibrating`).
 
-What comes and goes within a day has been seen twice in two days, what comes and goes within a week in two weeks. Less than that tells
-weather from drift by luck.
+A day that was seen twice tells nothing of weekends, nor of weather, which stays for days: windows of hours are called drifted ten times
+as often after two days as after seven. Windows of days have seen two weeks, longer ones two of their own.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from stationkeeper.workloads.drift.variation import Variation
 
 _DAY: Final = timedelta(days=1)
 _WEEK: Final = timedelta(weeks=1)
-_WHOLE: Final = 0.9  # of the cycles: fourteen days that are dated, not timed, are thirteen days apart
+_WHOLE: Final = 0.9  # of that: fourteen days that are dated, not timed, are thirteen days apart
 
 
-def two_cycles(length: timedelta) -> timedelta:
-    """What must have been seen for windows of a length: two days, two weeks, or two such windows."""
+def cycles(length: timedelta) -> timedelta:
+    """What must have been seen for windows of a length: a week where they are shorter than a day, two weeks, or two such windows."""
     if length < _DAY:
-        return 2 * _DAY
+        return _WEEK
     return 2 * max(length, _WEEK)
 
 
@@ -34,8 +34,8 @@ def unknown(variation: Sequence[Variation], group: Group, span: timedelta | None
     """
     if not any(getattr(measured, group) for measured in variation):
         return "too few rows of the reference have a time" if span else "the reference has no timestamps"
-    if span is not None and span < _WHOLE * two_cycles(length):
-        return f"the reference spans {words(span)} of the {words(two_cycles(length))} that two cycles take"
+    if span is not None and span < _WHOLE * cycles(length):
+        return f"the reference spans {words(span)} of {words(cycles(length))} that must have been seen"
     return ""
 
 

@@ -131,11 +131,11 @@ class _Seen:
     likeness: _Likeness
 
 
-def observed(groups: Mapping[str, Sequence[Counted]]) -> list[Variation]:
+def observed(groups: Mapping[str, Sequence[Counted]], apart: float = 1.0) -> list[Variation]:
     """The same from whole windows of traffic, in the order of time, at every size that there are windows enough of.
 
     A window counts at each size that it has rows for, as that many of its rows, drawn with a fixed seed; all are compared with what all
-    windows hold together, as a reference of that time would be.
+    windows hold together, as a reference of that time would be. Of `apart` windows one is here.
     """
     found: dict[int, dict[str, dict[str, ColumnVariation]]] = {}
     for group, columns in groups.items():
@@ -144,7 +144,9 @@ def observed(groups: Mapping[str, Sequence[Counted]]) -> list[Variation]:
             for size in SIZES:
                 windows = few[few.sum(axis=1) >= size]
                 if len(windows) >= MIN_BLOCKS:
-                    found.setdefault(size, {}).setdefault(group, {})[name] = _of_windows(column, windows, few.sum(axis=0), size)
+                    found.setdefault(size, {}).setdefault(group, {})[name] = _of_windows(
+                        column, windows, few.sum(axis=0), size, apart
+                    )
     return [Variation(size=size, **found[size]) for size in sorted(found)]
 
 
@@ -153,10 +155,10 @@ def _scaled(counts: Counts) -> Counts:
     return scaled
 
 
-def _of_windows(column: Binned, windows: Counts, whole: Counts, size: int) -> ColumnVariation:
+def _of_windows(column: Binned, windows: Counts, whole: Counts, size: int, apart: float) -> ColumnVariation:
     rng = np.random.default_rng(_SEED)
     drawn = np.stack([rng.multivariate_hypergeometric(window, size, method="marginals") for window in windows])
-    return _measured(column, whole, size, drawn, [_Seen(drawn, len(drawn), _likeness(column, drawn))])
+    return _measured(column, whole, size, drawn, [_Seen(drawn, len(drawn), _likeness(column, drawn, apart=apart))])
 
 
 def _column(column: Binned, index: Array, size: int) -> ColumnVariation:

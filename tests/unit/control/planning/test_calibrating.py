@@ -9,7 +9,7 @@ from stationkeeper.control.planning.policy import plan_policy
 from tests.support.world import START, World, policy
 from tests.unit.control.planning.test_memory import BROKEN, DRIFT, GOOD, SHIFT
 
-WHY = "the reference has no timestamps; drift is observed only until 20 windows over 2 days show what they ordinarily differ by"
+WHY = "the reference has no timestamps; drift is observed only until 20 windows over 7 days show what they ordinarily differ by"
 LONG_AGO = START - timedelta(days=30)  # the training's rows: what differs is no skew
 
 

@@ -21,7 +21,7 @@ from tests.unit.workloads.checks.world import HOUR, MINUTE, NOON, REFERENCE, cap
 from tests.unit.workloads.drift import helpers
 
 LENGTH = 2 * HOUR
-TWO_DAYS = 24  # windows
+A_WEEK = 84  # windows
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 SPANS = {"features": "24 hours", "predictions": "5 hours"}
 MEASURED = [Variation(size=125, features={"temp": ColumnVariation()})]
@@ -32,16 +32,18 @@ MEASURED = [Variation(size=125, features={"temp": ColumnVariation()})]
     [
         ([], None, HOUR, "the reference has no timestamps"),
         ([], 30 * DAY, HOUR, "too few rows of the reference have a time"),
-        (MEASURED, 30 * HOUR, HOUR, "the reference spans 1.25 days of the 2 days that two cycles take"),
-        (MEASURED, 47 * HOUR, HOUR, ""),
-        (MEASURED, 12 * DAY, DAY, "the reference spans 12 days of the 14 days that two cycles take"),
+        (MEASURED, 30 * HOUR, HOUR, "the reference spans 1.25 days of 7 days that must have been seen"),
+        (MEASURED, 6.5 * DAY, HOUR, ""),
+        (MEASURED, 12 * DAY, DAY, "the reference spans 12 days of 14 days that must have been seen"),
         (MEASURED, 13 * DAY, DAY, ""),  # of fourteen dates
         (MEASURED, 14 * DAY, WEEK, ""),
-        (MEASURED, 40 * DAY, 30 * DAY, "the reference spans 40 days of the 60 days that two cycles take"),
+        (MEASURED, 40 * DAY, 30 * DAY, "the reference spans 40 days of 60 days that must have been seen"),
         (MEASURED, None, 30 * DAY, ""),  # of an earlier build: what it measured is believed
     ],
 )
-def test_two_cycles_must_have_been_seen(variation: list[Variation], span: timedelta | None, length: timedelta, why: str) -> None:
+def test_enough_cycles_must_have_been_seen(
+    variation: list[Variation], span: timedelta | None, length: timedelta, why: str
+) -> None:
     assert unknown(variation, "features", span, length) == why
 
 
@@ -68,7 +70,7 @@ def newest(store: MemoryStore) -> DriftReport:
     return max(reports(store).values(), key=lambda report: report.start)
 
 
-def test_what_breaches_before_two_cycles_is_observed_only() -> None:
+def test_what_breaches_before_a_week_is_observed_only() -> None:
     store, config = prepared(window="2h")
     summary = check(config, store, traffic(store, config, 0, shift=2.0, shares=(0.1, 0.2, 0.3, 0.4)))
     report = newest(store)
@@ -79,7 +81,7 @@ def test_what_breaches_before_two_cycles_is_observed_only() -> None:
         summary.calibrating
         == report.calibrating[0].message
         == (
-            "the reference has no timestamps; drift is observed only until 20 windows over 2 days show what they ordinarily differ by "
+            "the reference has no timestamps; drift is observed only until 20 windows over 7 days show what they ordinarily differ by "
             "(0 so far), or thresholds are given"
         )
     )
@@ -88,12 +90,14 @@ def test_what_breaches_before_two_cycles_is_observed_only() -> None:
 
 
 def test_of_two_groups_that_wait_the_first_says_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    lacked = {group: f"the reference spans {span} of the 2 days that two cycles take" for group, span in SPANS.items()}
+    lacked = {group: f"the reference spans {span} of 7 days that must have been seen" for group, span in SPANS.items()}
     monkeypatch.setattr(calibrating, "lacking", lambda *_: lacked)
     store, config = prepared(window="2h")
     summary = check(config, store, traffic(store, config, 0))
     assert [c.group for c in newest(store).calibrating] == list(SPANS)
-    assert summary.calibrating.startswith("the reference spans 24 hours of the 2 days that two cycles take; drift is observed only")
+    assert summary.calibrating.startswith(
+        "the reference spans 24 hours of 7 days that must have been seen; drift is observed only"
+    )
     assert summary.calibrating.endswith(", or thresholds are given")
 
 
@@ -127,20 +131,20 @@ def test_given_thresholds_wait_for_nothing(policy: dict[str, Any], groups: list[
     assert bool(summary.calibrating) == bool(groups)
 
 
-def test_two_cycles_of_windows_tell_days_from_drift() -> None:
+def test_a_week_of_windows_tells_days_from_drift() -> None:
     store, config = prepared(window="2h")
-    judged(store, config, TWO_DAYS)
+    judged(store, config, A_WEEK)
     while_waiting = newest(store)
     assert while_waiting.calibrating
     assert sum(report.features == "Breached" for report in reports(store).values()) > 5, "days breach sampling noise"
-    for number in range(TWO_DAYS, TWO_DAYS + 12):
+    for number in range(A_WEEK, A_WEEK + 12):
         summary = check(config, store, traffic(store, config, number))
         assert summary.windows[-1].features == "Passed"
         assert (summary.calibrating, newest(store).calibrating) == ("", [])
     assert newest(store).notes[0] == (
-        "what windows ordinarily differ by is that of 24 windows of this revision, 2013-04-01T12:00:00Z to 2013-04-03T12:00:00Z"
+        "what windows ordinarily differ by is that of 84 windows of this revision, 2013-04-01T12:00:00Z to 2013-04-08T12:00:00Z"
     )
-    summary = check(config, store, traffic(store, config, TWO_DAYS + 12, shift=3.0))
+    summary = check(config, store, traffic(store, config, A_WEEK + 12, shift=3.0))
     assert (summary.windows[-1].features, summary.windows[-1].calibrating) == ("Breached", [])
     assert "Retrain" not in (report.action for report in reports(store).values())
     assert newest(store).action.startswith("A retraining is asked for")
@@ -148,16 +152,16 @@ def test_two_cycles_of_windows_tell_days_from_drift() -> None:
 
 def test_what_windows_differ_by_is_written_once() -> None:
     store, config = prepared(window="2h")
-    judged(store, config, TWO_DAYS)
-    check(config, store, traffic(store, config, TWO_DAYS))
+    judged(store, config, A_WEEK)
+    check(config, store, traffic(store, config, A_WEEK))
     key = keys.variation(config.policy_uid, config.policy_digest, config.revision.digest)
     kept = store.objects[key]
     known = Observed.decode(kept if isinstance(kept, bytes) else bytes(kept))
-    assert (known.windows, {v.size for v in known.variation}) == (24, {125, 250, 500})
-    judged(store, config, TWO_DAYS + 3, shift=3.0)
+    assert (known.windows, {v.size for v in known.variation}) == (84, {125, 250, 500})
+    judged(store, config, A_WEEK + 3, shift=3.0)
     assert store.objects[key] == kept
     store.put(key, b"{}")
-    summary = check(config, store, traffic(store, config, TWO_DAYS + 3))
+    summary = check(config, store, traffic(store, config, A_WEEK + 3))
     assert f"{key}, which cannot be read, is removed" in summary.calibrating, (
         "what cannot be read is said, and nobody acts on less"
     )
@@ -166,17 +170,17 @@ def test_what_windows_differ_by_is_written_once() -> None:
 def test_windows_with_broken_data_or_few_rows_are_no_ordinary_ones() -> None:
     store, config = prepared(window="2h", minSamples=600)
     judged(store, config, 19)
-    for number in range(19, TWO_DAYS):
+    for number in range(19, A_WEEK):
         check(config, store, traffic(store, config, number, missing=0.6))
-    summary = check(config, store, traffic(store, config, TWO_DAYS))
+    summary = check(config, store, traffic(store, config, A_WEEK))
     assert "(19 with whole data so far)" in summary.calibrating
-    summary = check(config, store, traffic(store, config, TWO_DAYS + 1))
+    summary = check(config, store, traffic(store, config, A_WEEK + 1))
     assert summary.calibrating == ""
 
 
 def test_two_files_are_compared_with_a_note_and_judged_as_ever() -> None:
     before, now = helpers.frame(helpers.columns(5_000)), helpers.frame(helpers.columns(5_000, 1, shift=1.0))
-    times = np.datetime64("2013-01-01", "us") + np.arange(5_000) * np.timedelta64(1, "m")
+    times = np.datetime64("2013-01-01", "us") + np.arange(5_000) * np.timedelta64(3, "m")
     timed = before.with_columns(at=times)
     found = check_frames(before, now, helpers.policy(features={"maxDriftedShare": 0.2}))
     assert found.verdict == "Breached"
@@ -184,4 +188,4 @@ def test_two_files_are_compared_with_a_note_and_judged_as_ever() -> None:
     short = check_frames(timed, now, roles=Roles(timestamp="at"))
     assert short.calibrating == []
     days = check_frames(timed, now, helpers.policy(window="1d"), Roles(timestamp="at"))
-    assert days.calibrating[0].message.startswith("the reference spans 3.47 days of the 14 days that two cycles take")
+    assert days.calibrating[0].message.startswith("the reference spans 10.4 days of 14 days that must have been seen")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.signal import lfilter
 
 from stationkeeper.api.base import canonical_json
 from stationkeeper.api.manifest import Column, ColumnKind
@@ -19,6 +20,7 @@ from stationkeeper.workloads.drift.reference import (
     newest,
 )
 from stationkeeper.workloads.drift.statistics import compare
+from stationkeeper.workloads.drift.variation import observed
 from tests.unit.workloads.drift import helpers
 
 RNG = np.random.default_rng(5)
@@ -164,6 +166,22 @@ def test_weather_that_stays_makes_the_blocks_of_the_reference_tell_less() -> Non
         return next(v for v in of_temp(weather(stay)).variation if v.size == 250).features["temp"].spreads["PSI"].blocks
 
     assert blocks(8) < 30 < 40 < blocks(1) <= 64
+
+
+def test_how_windows_follow_each_other_is_known_from_every_fourth_too() -> None:
+    drawn = lfilter([0.6], [1, -0.8], np.random.default_rng(7).normal(size=600))
+    values = np.repeat(drawn, 250) + np.random.default_rng(8).normal(size=150_000)
+    column = of_temp(values).features[0]
+    counts = np.stack([np.bincount(window, minlength=column.vector.size) for window in column.index(values).reshape(-1, 250)])
+
+    def stays(apart: int) -> float:
+        (known,) = (v for v in observed({"features": [("temp", column, counts[::apart])]}, apart) if v.size == 250)
+        return known.features["temp"].spreads["PSI"].stays
+
+    assert stays(1) == pytest.approx(0.8, abs=0.1)
+    assert stays(4) == pytest.approx(0.8, abs=0.1), (
+        "not what neighbours among the chosen have in common, which is .8 to the fourth"
+    )
 
 
 def of_temp(values: Any, **more: Any) -> ReferenceProfile:
