@@ -18,7 +18,7 @@ Layout under `spec.storage.uri` (all writes of immutable objects use `If-None-Ma
     profiles/<revision sha256 hex>/<YYYY-MM-DD>/<slot>-<pod>-<n>.profile  their counts, in the reference's bins
     samples/<revision sha256 hex>.parquet        rows of the training, for checks of rows; may be deleted, as captured rows may
     checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/<start>-<end>.json      drift reports; .html for people
-    checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/variation/observed      what windows differ by, as JSON
+    checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/variation/observed      what windows differ by, as JSON; -<n>: seen again
     shadow/<candidate hex 12>/<stable hex 12>-<begin>-<n>.json   comparisons of two revisions' answers, row by row
     checks/<policy uid>/<policy digest hex 12>/<revision hex 12>/quality/<start>-<end>.json   quality on matured labels
 """

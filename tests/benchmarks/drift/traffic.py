@@ -6,15 +6,16 @@ model that weighs them alike. Every window is judged by the whole policy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from stationkeeper.api.driftpolicy import Test
+from stationkeeper.api.base import parse_duration
+from stationkeeper.api.driftpolicy import DriftPolicySpec, Test
 from stationkeeper.api.manifest import Column, ColumnKind
+from stationkeeper.workloads.checks.survey import MAX_WINDOWS
 from stationkeeper.workloads.drift.baseline import against
 from stationkeeper.workloads.drift.cycles import cycles
 from stationkeeper.workloads.drift.profile import Profile
@@ -90,8 +91,8 @@ def rates(
 ) -> dict[Judged, Rates]:
     """How often windows are called drifted, when every value of theirs is moved by `moved`.
 
-    With `timed` the reference has timestamps. Without, the first windows tell what windows differ by, as when `Calibrating` ends, and
-    those that follow are judged.
+    With `timed` the reference has timestamps. Without, its windows tell what windows differ by, and those are judged that follow
+    `Calibrating`.
     """
     found = [_run(traffic, judged, run, moved, alpha, timed) for run in runs]
     return {what: _rates([run[what] for run in found], what[1]) for what in judged}
@@ -121,23 +122,34 @@ def _run(
     for test, hours in judged:
         borders = np.searchsorted(minute[half:], np.arange(DAYS * 1_440, 2 * DAYS * 1_440 + 1, hours * 60))
         windows = [_window(of, bins, int(start), int(end)) for start, end in pairwise(borders)]
-        if not timed:
-            windows = _calibrated(of, windows, timedelta(hours=hours))
-        found[test, hours] = [said(window, policy(test, alpha, hours=hours)) for window in windows]
+        asked = policy(test, alpha, hours=hours)
+        found[test, hours] = [said(window, asked) for window in windows] if timed else _calibrated(of, windows, asked)
     return found
 
 
-def _calibrated(of: ReferenceProfile, windows: Sequence[Profile], length: timedelta) -> list[Profile]:
-    """The windows that follow those that `Calibrating` takes, with what these differ by."""
-    first = max(cycles(length) // length, MIN_BLOCKS)
-    counted = [
-        (group, c.name, c, np.stack([window.counts(group, c.name) for window in windows[:first]]))
+def _calibrated(of: ReferenceProfile, windows: Sequence[Profile], asked: DriftPolicySpec) -> list[Said]:
+    """What the windows say that follow those that `Calibrating` takes: by what these differ by, and anew whenever twice as many were seen."""
+    length = parse_duration(asked.window)
+    seen = first = max(cycles(length) // length, MIN_BLOCKS)
+    ordinary, told = list(windows[:first]), list[Said]()
+    while seen < len(windows):
+        known = _knowing(of, ordinary)
+        for window in windows[seen : 2 * seen]:
+            told.append(said(against(window, known), asked))
+            if not (told[-1].features or told[-1].predictions):
+                ordinary.append(window)
+        seen *= 2
+    return told
+
+
+def _knowing(of: ReferenceProfile, windows: Sequence[Profile]) -> ReferenceProfile:
+    """As `checks.survey` measures it."""
+    chosen = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(int))
+    known = {
+        group: [(c.name, c, np.stack([windows[i].counts(group, c.name) for i in chosen])) for c in columns]
         for group, columns in (("features", of.features), ("predictions", of.predictions))
-        for c in columns
-    ]
-    known = {group: [(name, c, n) for g, name, c, n in counted if g == group] for group in ("features", "predictions")}
-    calibrated = of.knowing(observed(known))
-    return [against(window, calibrated) for window in windows[first:]]
+    }
+    return of.knowing(observed(known, len(windows) / len(chosen)))
 
 
 def _answers(values: dict[str, Array]) -> dict[str, Array]:

@@ -159,9 +159,9 @@ def check(policy_uid: str, policy_digest: str, revision_digest: str, start: date
     return f"{checks(policy_uid, policy_digest, revision_digest)}{slot_name(start)}-{slot_name(end)}.json"
 
 
-def variation(policy_uid: str, policy_digest: str, revision_digest: str) -> str:
-    """What the reported windows differ by, where the reference could not say it."""
-    return f"{checks(policy_uid, policy_digest, revision_digest)}variation/observed"
+def variation(policy_uid: str, policy_digest: str, revision_digest: str, survey: int = 0) -> str:
+    """What the reported windows differ by, where the reference could not say it; each survey of them has its number."""
+    return f"{checks(policy_uid, policy_digest, revision_digest)}variation/observed{f'-{survey}' if survey else ''}"
 
 
 def check_window(key: str) -> tuple[datetime, datetime]:

@@ -74,20 +74,21 @@ class Records:
         """The windows of which there are reports, oldest first."""
         return sorted(self._reported())
 
-    @property
-    def variation_key(self) -> str:
-        """Where it is kept what these windows differ by."""
-        return keys.variation(*self._of)
+    def variation_key(self, survey: int) -> str:
+        """Where it is kept what these windows differ by, as this survey found."""
+        return keys.variation(*self._of, survey)
 
-    def variation(self) -> bytes | None:
-        """What these windows were found to differ by; None where nobody has looked."""
-        key = self.variation_key
-        return self._store.get(key, max_bytes=MAX_BYTES) if key in self._known else None
+    def surveyed(self, most: int) -> int | None:
+        """The newest survey of these windows, of so many at most; None where there was none."""
+        return next((n for n in reversed(range(most)) if self.variation_key(n) in self._known), None)
 
-    def keep_variation(self, data: bytes) -> bytes:
+    def variation(self, survey: int) -> bytes:
+        """What a survey that is there found."""
+        return self._store.get(self.variation_key(survey), max_bytes=MAX_BYTES)
+
+    def keep_variation(self, survey: int, data: bytes) -> bytes:
         """Keep it once; what stands is that of the first run that wrote."""
-        key = self.variation_key
-        return data if self._store.create(key, data) else self._store.get(key, max_bytes=MAX_BYTES)
+        return data if self._store.create(self.variation_key(survey), data) else self.variation(survey)
 
     def _reported(self) -> Iterator[Window]:
         for key in self._known:

@@ -11,8 +11,8 @@ from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.report import DriftReport
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.checks import calibrating
-from stationkeeper.workloads.checks.calibrating import Observed
 from stationkeeper.workloads.checks.frames import Roles, check_frames
+from stationkeeper.workloads.checks.survey import Observed
 from stationkeeper.workloads.drift.cycles import unknown
 from stationkeeper.workloads.drift.variation import ColumnVariation, Variation
 from stationkeeper.workloads.jobs.check_drift import check
@@ -155,8 +155,7 @@ def test_what_windows_differ_by_is_written_once() -> None:
     judged(store, config, A_WEEK)
     check(config, store, traffic(store, config, A_WEEK))
     key = keys.variation(config.policy_uid, config.policy_digest, config.revision.digest)
-    kept = store.objects[key]
-    known = Observed.decode(kept if isinstance(kept, bytes) else bytes(kept))
+    kept, known = store.objects[key], surveyed(store, config, 0)
     assert (known.windows, {v.size for v in known.variation}) == (84, {125, 250, 500})
     judged(store, config, A_WEEK + 3, shift=3.0)
     assert store.objects[key] == kept
@@ -165,6 +164,39 @@ def test_what_windows_differ_by_is_written_once() -> None:
     assert f"{key}, which cannot be read, is removed" in summary.calibrating, (
         "what cannot be read is said, and nobody acts on less"
     )
+
+
+def surveyed(store: MemoryStore, config: CheckConfig, survey: int) -> Observed:
+    key = keys.variation(config.policy_uid, config.policy_digest, config.revision.digest, survey)
+    kept = store.objects[key]
+    return Observed.decode(kept if isinstance(kept, bytes) else bytes(kept))
+
+
+def test_what_twice_as_long_shows_is_ordinary_too_but_not_a_drift() -> None:
+    store, config = prepared(window="2h")
+    judged(store, config, A_WEEK)
+    for number in range(A_WEEK, 2 * A_WEEK):
+        check(config, store, traffic(store, config, number, shift=3.0 if number % 6 == 0 else None))
+    drifted = sum(r.features == "Breached" and not r.calibrating for r in reports(store).values())
+    assert drifted == A_WEEK // 6
+    assert keys.variation(config.policy_uid, config.policy_digest, config.revision.digest, 1) not in store.objects
+    check(config, store, traffic(store, config, 2 * A_WEEK))
+    assert surveyed(store, config, 1).windows == 2 * A_WEEK - drifted
+    assert f"that of {2 * A_WEEK - drifted} windows of this revision" in newest(store).notes[0]
+    before = surveyed(store, config, 0)
+    assert before.windows == A_WEEK, "the first one stays as it was written"
+    check(config, store, traffic(store, config, 2 * A_WEEK + 1))
+    assert keys.variation(config.policy_uid, config.policy_digest, config.revision.digest, 2) not in store.objects
+
+
+def test_what_cannot_be_measured_anew_stays_as_it_was_and_is_not_tried_at_every_check() -> None:
+    store, config = prepared(window="2h")
+    judged(store, config, 2 * A_WEEK)
+    for key in [key for key in store.objects if key.startswith("profiles/")]:
+        del store.objects[key]
+    summary = check(config, store, traffic(store, config, 2 * A_WEEK))
+    assert (summary.calibrating, summary.windows[-1].features) == ("", "Passed")
+    assert surveyed(store, config, 1) == surveyed(store, config, 0)
 
 
 def test_windows_with_broken_data_or_few_rows_are_no_ordinary_ones() -> None:
