@@ -8,16 +8,16 @@ from typing import Final
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.report import Calibrating, ColumnResult, DriftReport, QualityPoint, QualityResult, Violation
 from stationkeeper.api.status import Verdict
+from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.rowchecks import RowFindings
-from stationkeeper.workloads.drift.schema import united
 from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict
 from stationkeeper.workloads.drift.windows import Window
 
 OWN: Final = "the rows that the revision learned from"
 TELLS: Final = "The policy only tells."
 OBSERVES: Final = "Thresholds are calibrating: what breached is observed, and nothing is done about it."
-_NAMED: Final = 3  # segments or violations in a message
+_NAMED: Final = 3  # segments in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def report(subject: Subject, policy: DriftPolicySpec, window: Window, evidence: 
         calibrating=calibrating,
         columns=found.columns,
         histograms=found.histograms,
-        violations=[*united(found.violations, rows.violations), *_drifted(found.columns)],
+        violations=[*schema.united(found.violations, rows.violations), *_drifted(found.columns)],
         multivariate=rows.multivariate,
         segments=rows.segments,
         quality=list(evidence.quality),
@@ -113,12 +113,10 @@ def _unfit(policy: DriftPolicySpec, columns: Sequence[ColumnResult]) -> Iterator
 
 def data_group(evidence: Evidence) -> GroupVerdict:
     """Whether the data is whole, by counts and by rows."""
-    seen, broken = evidence.counts.data, evidence.rows.violations
-    if not broken or seen.verdict in (Verdict.BREACHED, Verdict.ERROR):
+    seen = evidence.counts.data
+    if not evidence.rows.violations or seen.verdict is Verdict.ERROR:
         return seen
-    named = ", ".join(f"{v.column} {v.observed} ({v.type})" for v in broken[:_NAMED])
-    more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-    return GroupVerdict(Verdict.BREACHED, f"broken data: {named}{more}")
+    return GroupVerdict(Verdict.BREACHED, schema.broken(schema.united(evidence.counts.violations, evidence.rows.violations)))
 
 
 def _features(evidence: Evidence) -> GroupVerdict:

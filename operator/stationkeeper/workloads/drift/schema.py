@@ -25,6 +25,9 @@ from stationkeeper.workloads.drift.variation import ColumnVariation
 MIN_SHARE: Final = 0.01
 MIN_VALUES: Final = 30  # fewer show no constant
 _DOMINANT: Final = 0.8  # share of one value in the reference
+_NAMED: Final = 5  # violations in a sentence
+# What explains the others comes first: text where numbers were leaves nothing but missing values.
+_CAUSES: Final = ("missing_column", "data_type", "unit_change")
 
 
 def violations(profile: Profile, checks: SchemaChecks, alpha: float) -> list[Violation]:
@@ -48,6 +51,13 @@ def united(counted: Sequence[Violation], rows: Sequence[Violation]) -> list[Viol
     known = {(v.type, v.column): v for v in rows}
     first = [known.pop((v.type, v.column), v) for v in counted]
     return [*first, *known.values()]
+
+
+def broken(found: Sequence[Violation]) -> str:
+    """What broke the data, in one sentence; of each column the cause before what follows from it."""
+    first = sorted(found, key=lambda v: v.type not in _CAUSES)
+    named = ", ".join(f"{v.column} {v.observed} ({v.type})" for v in first[:_NAMED])
+    return f"broken data: {named}" + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
 
 
 def matters(rows: int, total: int) -> bool:

@@ -168,8 +168,7 @@ def _data(profile: Profile, policy: DriftPolicySpec, violations: Sequence[Violat
     if profile.rows + profile.refused_rows < policy.min_samples:
         return _too_few(profile, policy)
     if violations:
-        named = ", ".join(f"{v.column} {v.observed} ({v.type})" for v in violations[:_NAMED])
-        return GroupVerdict(Verdict.BREACHED, f"broken data: {named}{_more(len(violations))}")
+        return GroupVerdict(Verdict.BREACHED, schema.broken(violations))
     if profile.rows < policy.min_samples:
         return _too_few(profile, policy)  # completeness was not seen
     return GroupVerdict(Verdict.PASSED, "the data is whole")
