@@ -13,12 +13,20 @@ from pydantic import (
     Field,
     PlainSerializer,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
 )
 from pydantic.alias_generators import to_camel
 
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_FAULTS = 3  # that are told of an object
+# Faults that the validator tells in words of Python, by its name for them.
+_PLAIN = {
+    "extra_forbidden": "there is no such field",
+    "model_type": "must be an object with fields of its own",
+    "missing": "is required",
+}
 DURATION_PATTERN = r"^([0-9]{1,6}(ms|s|m|h|d))+$"
 
 
@@ -35,6 +43,16 @@ class ApiModel(BaseModel):
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     """CEL rules of a type, as `(rule, message)`, for the `json_schema_extra` of its model configuration."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def faults(error: ValidationError, at: str = "") -> str:
+    """What is wrong with an object that was found `at` a field, the first three faults, for people: `spec.windw: there is no such field`."""
+    found = error.errors(include_url=False)
+    told = []
+    for fault in found[:_FAULTS]:
+        field = ".".join(str(part) for part in (at, *fault["loc"]) if part != "")
+        told.append(f"{field}: {_PLAIN.get(fault['type']) or fault['msg'].removeprefix('Value error, ')}")
+    return "; ".join(told) + (f"; and {len(found) - _FAULTS} more" if len(found) > _FAULTS else "")
 
 
 class Tolerant(ApiModel):

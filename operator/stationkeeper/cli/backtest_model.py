@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from stationkeeper.api.base import parse_duration
+from stationkeeper.api.base import faults, parse_duration
 from stationkeeper.api.model import Labels, ModelSpec
 from stationkeeper.cli.cluster import CommandError
 from stationkeeper.control.resources.common import Owner
@@ -110,9 +110,7 @@ def _model(path: Path) -> tuple[str, str, str, ModelSpec, str]:
     try:
         spec = ModelSpec.model_validate(found.get("spec") or {})
     except ValidationError as error:
-        wrong = error.errors()[0]
-        field = ".".join(str(part) for part in wrong["loc"])
-        raise CommandError(f"model {path}: spec.{field}: {wrong['msg']}; see: kubectl explain model.spec") from error
+        raise CommandError(f"model {path}: {faults(error, 'spec')}; see: kubectl explain model.spec") from error
     meta = found.get("metadata") or {}
     name = str(meta.get("name") or path.stem)[:40]
     return str(meta.get("namespace") or "default"), name, str(meta.get("uid") or _UID), spec, address

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stationkeeper.api.base import faults
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.status import Verdict
 from stationkeeper.cli.cluster import CommandError
@@ -107,11 +108,11 @@ def read_policy(path: Path) -> DriftPolicySpec:
         )
     found: dict[str, Any] = policies[0]
     try:
-        return DriftPolicySpec.model_validate(found["spec"] if "kind" in found and "spec" in found else found)
+        return DriftPolicySpec.model_validate(found.get("spec", found))
     except ValidationError as error:
-        wrong = error.errors()[0]
-        field = ".".join(str(part) for part in wrong["loc"])
-        raise CommandError(f"policy {path}: {field}: {wrong['msg']}; see: kubectl explain driftpolicy.spec") from error
+        raise CommandError(
+            f"policy {path}: {faults(error, 'spec' if 'spec' in found else '')}; see: kubectl explain driftpolicy.spec"
+        ) from error
 
 
 def _short(address: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from pydantic import ValidationError
 
+from stationkeeper.api.base import faults
 from stationkeeper.api.storage import Storage
 from stationkeeper.cli.cluster import Cluster, CommandError
 
@@ -72,8 +73,7 @@ def _storage(model: dict[str, Any], endpoint_url: str | None) -> Storage:
         given = model["spec"]["storage"] | ({"endpointURL": endpoint_url} if endpoint_url else {})
         return Storage.model_validate(given)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise CommandError(f"storage.{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
+        raise CommandError(faults(error, "storage")) from error
 
 
 def _fetch(storage: Storage, uri: str) -> bytes:

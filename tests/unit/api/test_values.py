@@ -7,8 +7,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from stationkeeper.api import base
-from stationkeeper.api.base import canonical_json, parse_duration
+from stationkeeper.api.base import canonical_json, faults, parse_duration
 from stationkeeper.api.crd import schema_of
+from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.status import Decision, Measurement, ModelStatus, Quarantined
 
 DURATIONS = {
@@ -190,3 +191,22 @@ def test_the_api_server_does_not_write_it_down_again():
     for name in ("quarantine", "decisions"):
         inside = fields[name]["items"]["properties"]
         assert [field for field, schema in inside.items() if "default" in schema] == []
+
+
+def test_faults_name_fields_and_speak_plainly() -> None:
+    spec = {
+        "modelRef": {"name": "m"},
+        "windw": "1h",
+        "features": {"maxDriftedShare": 3},
+        "segments": ["carrier"],
+        "minSamples": "x",
+    }
+    with pytest.raises(ValidationError) as raised:
+        DriftPolicySpec.model_validate(spec)
+    told = faults(raised.value, "spec")
+    assert "spec.features.maxDriftedShare: Input should be less than or equal to 1" in told
+    assert "spec.segments.0: must be an object with fields of its own" in told
+    assert told.endswith("; and 1 more")
+    with pytest.raises(ValidationError) as raised:
+        DriftPolicySpec.model_validate({"modelRef": {"name": "m"}, "windw": "1h"})
+    assert faults(raised.value) == "windw: there is no such field"

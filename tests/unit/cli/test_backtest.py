@@ -127,7 +127,7 @@ def test_what_cannot_be_replayed_is_said_in_one_line(folder: Path, name: str, mo
         ({"data": {"features": ["x", "size"]}}, "has no column 'size', which spec.training.data.features names"),
         ({"data": {"timestamp": None}}, "spec.training.data.timestamp is not set"),
         ({"data": {"uri": "empty.parquet"}}, "holds no row with a time in 'at': there is nothing to replay"),
-        ({"spec": {"storage": {}}}, r"spec\.storage\.uri: Field required"),
+        ({"spec": {"storage": {}}}, r"spec\.storage\.uri: is required"),
     ],
 )
 def test_a_model_that_does_not_fit_its_rows_names_the_field(folder: Path, changes: dict[str, Any], said: str) -> None:

@@ -95,6 +95,7 @@ def test_the_page_is_whole_in_itself(files: Path) -> None:
     ("text", "message"),
     [
         ("features: {default: {test: PSY}}", r"policy\.yaml: features\.default\.test: Input should be 'PSI'"),
+        ("spec: {windw: 1h}", r"policy\.yaml: spec\.windw: there is no such field; see: kubectl explain driftpolicy\.spec"),
         ("kind: Model\nspec: {}", r"it holds 0 policies; give a file with exactly one DriftPolicy"),
         ("a: [", r"policy .*policy\.yaml: while parsing"),
         ("- 1", "it holds 0 policies"),

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from stationkeeper.api.base import faults
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.status import ModelStatus, RevisionRef
@@ -67,7 +68,7 @@ def read(observed: Observed, now: datetime, settings: Settings) -> Given:
         _check_schedules(owner.spec, now)
         template = template_of(owner, settings)
     except ValidationError as error:
-        raise SpecError(_explain(error)) from error
+        raise SpecError(faults(error, "spec")) from error
     except (cron.InvalidCronError, MisfitError) as error:
         raise SpecError(str(error)) from error
     return Given(
@@ -142,8 +143,3 @@ def _check_schedules(spec: ModelSpec, now: datetime) -> None:
                 cron.next_after(part.schedule, now)
         except cron.InvalidCronError as error:
             raise cron.InvalidCronError(f"spec.{field}.schedule: {error}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    lines = [f"spec.{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:3]]
-    return "; ".join(lines)

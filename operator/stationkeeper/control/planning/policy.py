@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from stationkeeper.api.base import faults
 from stationkeeper.api.conditions import ConditionType, Reason
 from stationkeeper.api.driftpolicy import DriftPolicySpec, DriftPolicyStatus
 from stationkeeper.api.status import CheckStatus, Verdict
@@ -65,8 +66,7 @@ def _trouble(policy: Object, watched: Sequence[Object], now: datetime) -> Claim:
         spec = DriftPolicySpec.model_validate(policy["spec"])
         cron.next_after(spec.schedule, now)
     except ValidationError as error:
-        first = error.errors()[0]
-        return Claim(kind, "True", Reason.INVALID_SPEC, f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return Claim(kind, "True", Reason.INVALID_SPEC, faults(error, "spec"))
     except cron.InvalidCronError as error:
         return Claim(kind, "True", Reason.INVALID_SPEC, f"spec.schedule: {error}")
     if not watched:

@@ -56,7 +56,7 @@ def united(counted: Sequence[Violation], rows: Sequence[Violation]) -> list[Viol
 def broken(found: Sequence[Violation]) -> str:
     """What broke the data, in one sentence; of each column the cause before what follows from it."""
     first = sorted(found, key=lambda v: v.type not in _CAUSES)
-    named = ", ".join(f"{v.column} {v.observed} ({v.type})" for v in first[:_NAMED])
+    named = ", ".join(f"{v.column} {v.observed} ({v.type})".removeprefix("* ") for v in first[:_NAMED])
     return f"broken data: {named}" + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
 
 

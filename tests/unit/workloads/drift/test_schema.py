@@ -198,3 +198,13 @@ def test_what_rows_know_more_of_stands_for_what_counts_said() -> None:
         ("distance", "rows"),
         ("*", "rows"),
     ]
+
+
+def test_one_sentence_names_the_cause_before_what_follows_from_it() -> None:
+    rows = [Violation(type="data_type", column="qty", observed="text", expected="numbers")]
+    rows += [Violation(type="duplicate_rows", column="*", observed="50.0% of rows repeat another", expected="at most 5.0%")]
+    counted = [Violation(type="completeness", column="qty", observed="missing", expected="there")]
+    told = schema.broken(schema.united(counted, rows))
+    assert told == "broken data: qty text (data_type), qty missing (completeness), 50.0% of rows repeat another (duplicate_rows)"
+    many = [Violation(type="constant_column", column=f"x{i}", observed="1", expected="more") for i in range(7)]
+    assert schema.broken(many).endswith("x4 1 (constant_column) and 2 more")
