@@ -218,7 +218,9 @@ def written(place: Place, window: datetime) -> list[datetime]:
 def judged(model: Object, window: datetime) -> Object:
     """What the checks said of a window; empty until then."""
     checks = (model.get("status") or {}).get("checks") or []
-    return next((w for c in checks for w in c["windows"] if datetime.fromisoformat(w["start"]) == window and w["rows"]), {})
+    return next(
+        (w for c in checks for w in c.get("windows", []) if datetime.fromisoformat(w["start"]) == window and w.get("rows")), {}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ class SourceStatus(Tolerant):
     message: Annotated[str, Field(max_length=512, description="Why it could not be read.")] = ""
 
 
-class WindowVerdict(Tolerant):
+class WindowVerdict(Sparse):
     """What one closed window of traffic said, in each group of checks."""
 
     start: Annotated[Time, Field(description="Start of the window, inclusive.")]
@@ -209,7 +209,7 @@ class WindowVerdict(Tolerant):
     message: Annotated[str, Field(max_length=256, description="The finding in one sentence.")] = ""
 
 
-class QualityVerdict(Tolerant):
+class QualityVerdict(Sparse):
     """What the labels of one window said, once they had matured."""
 
     start: Annotated[Time, Field(description="Start of the window, inclusive.")]
@@ -238,7 +238,7 @@ class ColumnStatistic(Tolerant):
     threshold: Annotated[float, Field(description="Breached above this.")]
 
 
-class RetiredCheck(Tolerant):
+class RetiredCheck(Sparse):
     """What one policy still found of the revision that served before. It is told, and nothing is done about it."""
 
     revision_digest: Annotated[Digest, Field(description="That revision.")]
@@ -246,7 +246,7 @@ class RetiredCheck(Tolerant):
     quality: Annotated[list[QualityVerdict], Field(max_length=8, description="Its newest verdicts on labels, oldest first.")] = []
 
 
-class CheckStatus(Tolerant):
+class CheckStatus(Sparse):
     """The memory of one policy's checks on this model; hysteresis lives here."""
 
     policy_uid: Annotated[str, Field(alias="policyUID", max_length=64, description="UID of the DriftPolicy.")]

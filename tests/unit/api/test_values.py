@@ -10,7 +10,7 @@ from stationkeeper.api import base
 from stationkeeper.api.base import canonical_json, faults, parse_duration
 from stationkeeper.api.crd import schema_of
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.status import Decision, Measurement, ModelStatus, Quarantined
+from stationkeeper.api.status import CheckStatus, Decision, Measurement, ModelStatus, Quarantined, WindowVerdict
 
 DURATIONS = {
     "0s": timedelta(0),
@@ -165,6 +165,8 @@ DECIDED = {
     "digest": DIGEST,
     "uri": "s3://models/flights/decisions/1.json",
 }
+WINDOW = {"start": AT, "end": AT, "data": "Passed", "features": "Passed", "predictions": "InsufficientData"}
+CHECKED = {"policyUID": "p", "policy": "watch", "policyDigest": DIGEST, "revisionDigest": DIGEST, "windows": [WINDOW]}
 ZERO = {"number": 1, "requests": 0, "errors": 0}
 SPARSE: list[tuple[type[base.Sparse], dict[str, Any], dict[str, Any]]] = [
     (Quarantined, FALLEN, {"promoted": False, "lifted": False, "templateDigest": None}),
@@ -172,6 +174,12 @@ SPARSE: list[tuple[type[base.Sparse], dict[str, Any], dict[str, Any]]] = [
     (Decision, DECIDED, {"message": "", "measured": [], "reports": [], "images": [], "recorded": False, "trouble": None}),
     (Decision, DECIDED | {"steps": 0, "shift": 0.0, "measured": [ZERO]}, {"images": []}),
     (Measurement, ZERO, {"p95Seconds": None}),
+    (WindowVerdict, WINDOW, {"rows": 0, "driftedShare": None, "calibrating": [], "message": ""}),
+    (
+        CheckStatus,
+        CHECKED,
+        {"quality": [], "skewed": [], "driftedBefore": False, "calibrating": "", "report": None, "columns": []},
+    ),
 ]
 
 
@@ -185,10 +193,10 @@ def test_what_is_as_by_default_is_left_out_and_read_the_same(type_, said, silent
 
 
 def test_the_api_server_does_not_write_it_down_again():
-    status = ModelStatus.model_validate({"quarantine": [FALLEN], "decisions": [DECIDED]})
-    assert (status.wire()["quarantine"], status.wire()["decisions"]) == ([FALLEN], [DECIDED])
+    status = ModelStatus.model_validate({"quarantine": [FALLEN], "decisions": [DECIDED], "checks": [CHECKED]})
+    assert (status.wire()["quarantine"], status.wire()["decisions"], status.wire()["checks"]) == ([FALLEN], [DECIDED], [CHECKED])
     fields = schema_of(ModelStatus)["properties"]
-    for name in ("quarantine", "decisions"):
+    for name in ("quarantine", "decisions", "checks"):
         inside = fields[name]["items"]["properties"]
         assert [field for field, schema in inside.items() if "default" in schema] == []
 
