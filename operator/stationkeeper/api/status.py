@@ -441,6 +441,9 @@ class ModelStatus(Tolerant):
     checks: Annotated[list[CheckStatus], Field(max_length=16, description="What drift checks found, by policy.")] = []
     scheduled_at: Annotated[Time | None, Field(description="Last time of the training schedule that was answered.")] = None
     grown_at: Annotated[Time | None, Field(description="When a training last answered that the known rows had doubled.")] = None
+    grows_at: Annotated[
+        Time | None, Field(description="When what can be known will have doubled, so that Growth asks for a training.")
+    ] = None
     handled_retrain: Annotated[str | None, Field(max_length=128, description="Last manual request that was answered.")] = None
     quarantine: Annotated[list[Quarantined], Field(max_length=32, description="Revisions that failed to serve.")] = []
     decisions: Annotated[

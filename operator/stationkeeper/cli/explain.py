@@ -115,6 +115,8 @@ def _training(model: Object, status: Object, now: datetime) -> Iterator[str]:
     schedule = model["spec"].get("training", {}).get("schedule")
     if schedule:
         yield f"It is trained by schedule too: {schedule} (UTC)."
+    if status.get("growsAt"):
+        yield f"If nothing else does before, growth asks for a training {_in(status['growsAt'], now)}: as much could be learned then as was."
     yield from _source(model, status)
 
 

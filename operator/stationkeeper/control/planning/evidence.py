@@ -38,6 +38,7 @@ T = TypeVar("T", bound=Tolerant)
 # Reasons of a waiting container that are the cluster's or the spec's fault, never the model's.
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
+SILENT_WATCH = "the pod that looks left no message; see that its image and the secrets that it is given can be had"
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,7 @@ def newest_watch(observed: Observed, cronjob: Object) -> WatchSummary | FailureS
             if said := _parse(WatchSummary, end.message):
                 return said
         if (ending := finished(job)) not in (None, "Complete"):
-            silent = "the pod that looks left no message; see that its image and the secrets that it is given can be had"
-            return failure(observed, job, (CONTAINER_WATCH,)) or FailureSummary(reason=str(ending), message=silent)
+            return failure(observed, job, (CONTAINER_WATCH,)) or FailureSummary(reason=str(ending), message=SILENT_WATCH)
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stationkeeper.api.conditions import Condition
 from stationkeeper.api.meta import COMPONENT_SERVING, LABEL_COMPONENT, LABEL_MODEL, LABEL_REVISION, PORT_SERVICE
 from stationkeeper.api.status import ModelStatus
-from stationkeeper.control.planning import conditions
+from stationkeeper.control.planning import causes, conditions
 from stationkeeper.control.planning.decisions import Decided
 from stationkeeper.control.planning.given import Given
 from stationkeeper.control.planning.notices import outbox
@@ -57,6 +57,7 @@ def status_after(
         checks=list(parts.checks),
         scheduled_at=training.scheduled_at,
         grown_at=training.grown_at,
+        grows_at=causes.grows_at(given.spec, parts.serving, given.now),
         handled_retrain=training.handled_retrain,
         quarantine=list(rollout.quarantine),
         decisions=list(decided.kept),

@@ -45,6 +45,8 @@ def plan_watch(
         case WatchSummary(uri=watch.target, digest=seen):
             done = combined_digest(training_digest(training), seen) in trained
             return _seen(known, seen, done, apply, now.replace(microsecond=0))
+        case FailureSummary(message=evidence.SILENT_WATCH) if known.trouble:
+            return Watching(known, apply)  # silence does not unsay what an earlier look said of it
         case FailureSummary() as failed:
             trouble = f"{failed.reason}: {failed.message}"[:512]
             told = () if trouble == known.trouble else (Event("Warning", "WatchFailed", f"{watch.target}: {trouble}"[:1024]),)

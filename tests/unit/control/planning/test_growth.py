@@ -7,6 +7,7 @@ import pytest
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.training import Training
+from stationkeeper.cli.explain import explain
 from stationkeeper.control.planning import growth
 from tests.support.world import START, World, model, policy
 
@@ -43,6 +44,8 @@ def test_it_is_trained_again_when_as_much_time_has_passed_as_its_rows_span():
     world = grown()
     later(world, days=29, hours=23)
     assert episode(world) == {}
+    assert world.model["status"]["growsAt"] == "2026-02-04T12:00:00Z"
+    assert "growth asks for a training in 1 hour" in "\n".join(explain(world.model, world.now))
     assert 0 < world.plan().requeue_after <= 3600, "nobody else will wake it"
     later(world, hours=1)
     assert episode(world)["cause"] == "Growth"

@@ -109,6 +109,10 @@ def test_what_cannot_be_seen_is_told_once_and_is_no_change():
     assert cause(world) is None
     assert world.model["status"]["watched"]["trouble"] == f"ArtifactMissing: {URI} does not exist"
     assert len([line for line in world.transcript if "WatchFailed" in line]) == 1
+    world.advance(minutes=15)
+    looked(world, {"type": "Failed", "reason": "BackoffLimitExceeded"})  # and its pods are gone
+    world.settle()
+    assert world.model["status"]["watched"]["trouble"].startswith("ArtifactMissing"), "silence does not unsay it"
     see(world, "one")
     assert "trouble" not in world.model["status"]["watched"]
     assert cause(world) is None
