@@ -51,7 +51,10 @@ def _attempt(status: Object) -> tuple[str, int]:
 def _windows(old: Object, new: Object) -> Iterator[tuple[str, str]]:
     for window in _fresh(old, new, "windows"):
         breached = "Breached" in (window["data"], window["features"], window["predictions"])
-        yield "bad" if breached else "", f"window {window['start'][11:16]}: {window.get('rows', 0)} rows, {window.get('message', '')}"
+        yield (
+            "bad" if breached else "",
+            f"window {window['start'][11:16]}: {window.get('rows', 0)} rows, {window.get('message', '')}",
+        )
     for window in _fresh(old, new, "quality"):
         mood = {"Passed": "good", "Breached": "bad"}.get(window["verdict"], "")
         yield mood, f"labels of window {window['start'][11:16]}: {window.get('message', '')}"
