@@ -19,7 +19,9 @@ from stationkeeper.workloads.artifacts.errors import DigestMismatch, OwnerConfli
 from stationkeeper.workloads.artifacts.golden import Golden
 from stationkeeper.workloads.artifacts.loading import load_model
 from stationkeeper.workloads.artifacts.manifests import load_manifest
+from stationkeeper.workloads.training.divide import divide
 from stationkeeper.workloads.training.inputs import Inputs
+from stationkeeper.workloads.training.schema import choose_features
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.training import pod
 
@@ -153,6 +155,29 @@ def test_a_drift_waits_for_enough_new_labels(
     store, champion = first
     summary = pod.train(tmp_path / "2", pod.rows(days), store, **challenger(champion, **changes))
     assert summary.outcome is outcome, summary.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "held"),
+    [
+        ({"data": {"asOf": "Now"}}, 960),  # a fifth
+        ({"data": {"asOf": "Now"}, "onset": pod.START + timedelta(days=99, hours=23)}, 400),
+        ({"data": {"asOf": "Now"}, "onset": pod.START + timedelta(days=20)}, 960),  # before what the champion knows
+        ({"onset": pod.START + timedelta(days=100)}, 960),  # of another clock than the rows
+    ],
+    ids=["no drift", "a drift of twenty days", "an old drift", "a drift on another clock"],
+)
+def test_half_of_the_rows_since_a_drift_teach_and_half_judge(
+    first: tuple[MemoryStore, dict[str, Any]], changes: dict[str, Any], held: int
+) -> None:
+    store, champion = first
+    known, config, rows = (
+        load_manifest(store, champion["digest"]),
+        pod.config(**challenger(champion, **changes)),
+        pod.rows(120, 40),
+    )
+    features = choose_features(rows, config.training.data, known)
+    assert divide(rows, config, known, features, None, None).holdout.height == held
 
 
 HGB = "sklearn.ensemble.HistGradientBoostingClassifier"
