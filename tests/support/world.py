@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stationkeeper.api.base import sha256
-from stationkeeper.api.status import QualityVerdict, TrainingOutcome, Verdict, WindowVerdict
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import (
     CheckSummary,
     FailureSummary,
@@ -20,6 +20,7 @@ from stationkeeper.api.summary import (
     Summary,
     TrainingSummary,
 )
+from stationkeeper.api.verdicts import QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.control.planning import Observed, Plan, Settings, plan_model, workload_of
 from stationkeeper.control.planning.canary import Measured
 from stationkeeper.control.planning.queries import Answer

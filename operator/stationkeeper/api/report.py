@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.manifest import Score
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 
 MAX_BARS = 24  # of a histogram, missing values included
 

@@ -6,17 +6,8 @@ from pydantic import Field
 
 from stationkeeper.api.base import Digest, Time, Tolerant
 from stationkeeper.api.meta import TERMINATION_LIMIT
-from stationkeeper.api.status import (
-    Cause,
-    ColumnStatistic,
-    LastTraining,
-    QualityVerdict,
-    Quarantined,
-    RetiredCheck,
-    TrainingOutcome,
-    Verdict,
-    WindowVerdict,
-)
+from stationkeeper.api.status import Cause, LastTraining, Quarantined, TrainingOutcome
+from stationkeeper.api.verdicts import ColumnStatistic, QualityVerdict, RetiredCheck, Verdict, WindowVerdict
 
 Line = Annotated[str, Field(max_length=1024)]
 

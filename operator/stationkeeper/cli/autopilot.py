@@ -12,8 +12,9 @@ from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.meta import CONTAINER_PUBLISH
 from stationkeeper.api.model import Labels
 from stationkeeper.api.revision import Champion, ModelRevisionSpec
-from stationkeeper.api.status import CheckStatus, ModelStatus, QualityVerdict, RevisionRef, WindowVerdict
+from stationkeeper.api.status import ModelStatus, RevisionRef
 from stationkeeper.api.summary import CheckSummary, TrainingSummary
+from stationkeeper.api.verdicts import CheckStatus, QualityVerdict, WindowVerdict
 from stationkeeper.control.planning.anchor import anchor
 from stationkeeper.control.planning.causes import Situation, grows_at
 from stationkeeper.control.planning.drift import PolicyView

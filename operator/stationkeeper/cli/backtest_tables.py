@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stationkeeper.api.status import TrainingOutcome, Verdict
+from stationkeeper.api.status import TrainingOutcome
+from stationkeeper.api.verdicts import Verdict
 
 if TYPE_CHECKING:  # the workloads are an extra
     from stationkeeper.workloads.backtest.course import Backtest

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from stationkeeper.api.base import faults
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.cli.cluster import CommandError
 
 if TYPE_CHECKING:  # the workloads are an extra: the other commands go without

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from stationkeeper.api.driftpolicy import DistributionCheck, DriftPolicySpec, Test
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift import verdict
 from stationkeeper.workloads.drift.columns import Check, judge_columns
 from stationkeeper.workloads.drift.profile import Profile

@@ -10,7 +10,8 @@ from stationkeeper.api import base
 from stationkeeper.api.base import canonical_json, faults, parse_duration
 from stationkeeper.api.crd import schema_of
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.status import CheckStatus, Decision, Measurement, ModelStatus, Quarantined, WindowVerdict
+from stationkeeper.api.status import Decision, Measurement, ModelStatus, Quarantined
+from stationkeeper.api.verdicts import CheckStatus, WindowVerdict
 
 DURATIONS = {
     "0s": timedelta(0),

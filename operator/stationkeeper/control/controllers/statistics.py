@@ -9,7 +9,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
-from stationkeeper.api.status import CheckStatus, ModelStatus, Verdict
+from stationkeeper.api.status import ModelStatus
+from stationkeeper.api.verdicts import CheckStatus, Verdict
 from stationkeeper.control.kube.store import Store
 
 _MODEL = ("namespace", "model")

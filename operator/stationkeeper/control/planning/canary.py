@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Analysis
-from stationkeeper.api.status import Measurement, QueryResult, RevisionRef, StepEvidence, Verdict
+from stationkeeper.api.status import Measurement, QueryResult, RevisionRef, StepEvidence
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.control.planning import queries
 
 _FAST_ENOUGH = 0.010  # seconds: below this a ratio of latencies tells more of the machine than of the model

@@ -9,7 +9,8 @@ from stationkeeper.api.base import parse_duration
 from stationkeeper.api.meta import ANNOTATION_APPROVE, ANNOTATION_PAUSE, CONTAINER_FETCH, CONTAINER_SERVE, EXIT_INVALID
 from stationkeeper.api.revision import ModelRevisionSpec
 from stationkeeper.api.serving import Rollout
-from stationkeeper.api.status import CandidateRef, QueryResult, ShadowStatus, StepEvidence, Verdict
+from stationkeeper.api.status import CandidateRef, QueryResult, ShadowStatus, StepEvidence
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.control.planning import canary, evidence, queries
 from stationkeeper.control.planning.fleet import Fleet
 from stationkeeper.control.planning.routing import LAG, Routing

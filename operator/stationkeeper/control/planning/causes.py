@@ -8,7 +8,8 @@ from stationkeeper.api.base import short
 from stationkeeper.api.meta import ANNOTATION_RETRAIN
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import Cause, LastTraining, ModelStatus, SourceStatus, TrainingOutcome, Verdict
+from stationkeeper.api.status import Cause, LastTraining, ModelStatus, SourceStatus, TrainingOutcome
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.control.planning import cron, growth
 from stationkeeper.control.planning.drift import Finding
 from stationkeeper.control.resources.common import Owner

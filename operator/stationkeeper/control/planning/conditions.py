@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stationkeeper.api.conditions import Condition, ConditionType, Reason
-from stationkeeper.api.status import LastTraining, TrainingOutcome, Verdict
+from stationkeeper.api.status import LastTraining, TrainingOutcome
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.drift import Finding
 from stationkeeper.control.planning.episodes import Training

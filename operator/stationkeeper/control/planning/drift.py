@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.status import CheckStatus, QualityVerdict, Verdict, WindowVerdict
+from stationkeeper.api.verdicts import CheckStatus, QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.control.planning import skew
 from stationkeeper.control.planning.expiry import recent
 from stationkeeper.control.planning.skew import Drifting

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.status import QualityVerdict, WindowVerdict
+from stationkeeper.api.verdicts import QualityVerdict, WindowVerdict
 from stationkeeper.control.planning import cron
 
 TIMES = 3

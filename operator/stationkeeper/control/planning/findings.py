@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stationkeeper.api.status import CheckStatus, Verdict
+from stationkeeper.api.verdicts import CheckStatus, Verdict
 from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.drift import Finding, PolicyView
 

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from stationkeeper.api.base import parse_duration, short
 from stationkeeper.api.conditions import Reason
-from stationkeeper.api.status import Cause, Episode, TrainingOutcome, Verdict
+from stationkeeper.api.status import Cause, Episode, TrainingOutcome
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.control.planning.causes import Situation
 
 

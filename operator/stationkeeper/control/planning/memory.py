@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from stationkeeper.api.status import CheckStatus, QualityVerdict, RetiredCheck, RetiredRef, Verdict, WindowVerdict
+from stationkeeper.api.status import RetiredRef
 from stationkeeper.api.summary import CheckSummary
+from stationkeeper.api.verdicts import CheckStatus, QualityVerdict, RetiredCheck, Verdict, WindowVerdict
 from stationkeeper.control.planning.drift import EVALUATED, PolicyView, drift
 from stationkeeper.control.planning.skew import GROUPS, UNKNOWN, Origin, marked, matched_at
 

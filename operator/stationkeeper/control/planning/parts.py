@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import CheckStatus, RetiredRef, SourceStatus
+from stationkeeper.api.status import RetiredRef, SourceStatus
+from stationkeeper.api.verdicts import CheckStatus
 from stationkeeper.control.planning import afterlife, evidence, watching
 from stationkeeper.control.planning.candidacy import RolloutState
 from stationkeeper.control.planning.causes import Situation

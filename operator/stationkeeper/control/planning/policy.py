@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from stationkeeper.api.base import faults
 from stationkeeper.api.conditions import ConditionType, Reason
 from stationkeeper.api.driftpolicy import DriftPolicySpec, DriftPolicyStatus
-from stationkeeper.api.status import CheckStatus, Verdict
+from stationkeeper.api.verdicts import CheckStatus, Verdict
 from stationkeeper.control.planning import cron, drift
 from stationkeeper.control.planning.conditions import Claim, events, settle
 from stationkeeper.control.planning.intent import judgement_digest

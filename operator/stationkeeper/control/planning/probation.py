@@ -10,7 +10,8 @@ from datetime import datetime
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.model import ModelSpec
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import CheckStatus, QualityVerdict, Quarantined, RevisionRef
+from stationkeeper.api.status import Quarantined, RevisionRef
+from stationkeeper.api.verdicts import CheckStatus, QualityVerdict
 from stationkeeper.control.planning.drift import PolicyView
 
 

@@ -14,7 +14,8 @@ from typing import Literal
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.revision import ModelRevisionSpec
-from stationkeeper.api.status import Cause, CheckStatus, Verdict, WindowVerdict
+from stationkeeper.api.status import Cause
+from stationkeeper.api.verdicts import CheckStatus, Verdict, WindowVerdict
 
 Drifting = Literal["features", "predictions"]
 GROUPS: tuple[Drifting, ...] = ("features", "predictions")

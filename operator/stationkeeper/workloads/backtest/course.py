@@ -8,7 +8,8 @@ from pydantic import computed_field
 
 from stationkeeper.api.base import Time, Tolerant
 from stationkeeper.api.manifest import Score
-from stationkeeper.api.status import Cause, TrainingOutcome, Verdict
+from stationkeeper.api.status import Cause, TrainingOutcome
+from stationkeeper.api.verdicts import Verdict
 
 _TRAINED: Final = (TrainingOutcome.PUBLISHED, TrainingOutcome.REFUSED)
 

@@ -9,7 +9,7 @@ from stationkeeper.api.base import canonical_json, parse_duration, sha256
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.jobs import CheckConfig, RevisionIdentity
 from stationkeeper.api.report import DriftReport
-from stationkeeper.api.status import QualityVerdict, Verdict, WindowVerdict
+from stationkeeper.api.verdicts import QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.workloads.backtest.labels import Desk
 from stationkeeper.workloads.backtest.pod import Stage
 from stationkeeper.workloads.backtest.served import Served

@@ -10,7 +10,7 @@ from stationkeeper.api.driftpolicy import DriftPolicySpec, QualityChecks
 from stationkeeper.api.manifest import FILE_ESTIMATION
 from stationkeeper.api.model import Labels
 from stationkeeper.api.report import QualityResult
-from stationkeeper.api.status import QualityVerdict, Verdict
+from stationkeeper.api.verdicts import QualityVerdict, Verdict
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.captured import read_captured

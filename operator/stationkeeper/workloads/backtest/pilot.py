@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from stationkeeper.api.jobs import RevisionIdentity
-from stationkeeper.api.status import Cause, QualityVerdict, WindowVerdict
+from stationkeeper.api.status import Cause
 from stationkeeper.api.summary import TrainingSummary
+from stationkeeper.api.verdicts import QualityVerdict, WindowVerdict
 
 
 @dataclass(frozen=True, slots=True)

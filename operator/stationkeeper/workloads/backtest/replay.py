@@ -12,8 +12,9 @@ from typing import Final
 
 import polars as pl
 
-from stationkeeper.api.status import TrainingOutcome, Verdict
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.backtest.course import Course, Played, Training
 from stationkeeper.workloads.backtest.judge import Judge, Judged
 from stationkeeper.workloads.backtest.pilot import Order, Pilot

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final, Literal
 
 from stationkeeper.api.driftpolicy import Breach, DriftPolicySpec
-from stationkeeper.api.status import Verdict, WindowVerdict
+from stationkeeper.api.verdicts import Verdict, WindowVerdict
 from stationkeeper.workloads.backtest.course import Variant
 from stationkeeper.workloads.backtest.judge import Judged
 from stationkeeper.workloads.checks.assemble import Evidence, Subject, report

@@ -7,7 +7,7 @@ from typing import Final
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.report import Calibrating, ColumnResult, DriftReport, QualityPoint, QualityResult, Violation
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.rowchecks import RowFindings

@@ -8,7 +8,7 @@ from typing import Final
 
 from stationkeeper.api.base import format_time
 from stationkeeper.api.report import DriftReport, QualityResult
-from stationkeeper.api.status import QualityVerdict, Verdict
+from stationkeeper.api.verdicts import QualityVerdict, Verdict
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.checks.assemble import TELLS, Evidence, report, retraining
 from stationkeeper.workloads.checks.labelled import Labelled

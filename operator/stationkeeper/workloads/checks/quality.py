@@ -15,7 +15,7 @@ from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.jobs import RevisionIdentity
 from stationkeeper.api.manifest import FILE_ESTIMATION, Task
 from stationkeeper.api.report import Beside, QualityPoint, QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts.blobs import get_blob
 from stationkeeper.workloads.artifacts.errors import ArtifactError, NotFound
 from stationkeeper.workloads.checks.history import History

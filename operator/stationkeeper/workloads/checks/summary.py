@@ -6,8 +6,8 @@ from typing import Final, TypeVar
 
 from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.report import DriftReport
-from stationkeeper.api.status import ColumnStatistic, QualityVerdict, RetiredCheck, Verdict, WindowVerdict
 from stationkeeper.api.summary import CheckSummary
+from stationkeeper.api.verdicts import ColumnStatistic, QualityVerdict, RetiredCheck, Verdict, WindowVerdict
 from stationkeeper.workloads.drift.windows import Window
 from stationkeeper.workloads.report.ranking import ranked
 

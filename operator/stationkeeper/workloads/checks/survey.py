@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from stationkeeper.api.base import Time, Tolerant, canonical_json, format_time
 from stationkeeper.api.report import DriftReport
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.checks.records import Records
 from stationkeeper.workloads.checks.tiling import Tiling

@@ -11,7 +11,7 @@ import polars as pl
 from stationkeeper.api.base import format_time, sha256
 from stationkeeper.api.jobs import CheckConfig
 from stationkeeper.api.report import DriftReport, QualityPoint, QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts.captured import EVENT_AT, TIME_SOURCE, read_captured
 from stationkeeper.workloads.artifacts.errors import StoreError
 from stationkeeper.workloads.checks.assemble import Evidence, Subject, data_group, report

@@ -7,7 +7,7 @@ from typing import Final
 
 from stationkeeper.api.driftpolicy import DistributionCheck
 from stationkeeper.api.report import ColumnResult, Threshold
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift.calibration import Group, calibrate, level, limit, ordinary
 from stationkeeper.workloads.drift.chance import p_value
 from stationkeeper.workloads.drift.profile import Profile

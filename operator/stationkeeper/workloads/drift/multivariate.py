@@ -14,7 +14,7 @@ import numpy as np
 
 from stationkeeper.api.driftpolicy import MultivariateCheck
 from stationkeeper.api.report import MultivariateResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift import domain
 from stationkeeper.workloads.drift.chance import normal_quantile
 from stationkeeper.workloads.drift.components import Array, Components, MultivariateTest, fit_components

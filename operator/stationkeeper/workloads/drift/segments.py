@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec, Segment
 from stationkeeper.api.report import ColumnResult, SegmentResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift.baseline import against, rebased
 from stationkeeper.workloads.drift.encoding import at, height
 from stationkeeper.workloads.drift.profile import Profile

@@ -10,7 +10,7 @@ from typing import Final
 
 from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec
 from stationkeeper.api.report import ColumnResult, Histogram, Violation
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.columns import Check, judge_columns, lasting

@@ -16,8 +16,8 @@ from stationkeeper.api.base import format_time
 from stationkeeper.api.jobs import CheckConfig, RevisionIdentity
 from stationkeeper.api.meta import EXIT_OK
 from stationkeeper.api.report import DriftReport
-from stationkeeper.api.status import QualityVerdict, RetiredCheck, Verdict
 from stationkeeper.api.summary import CheckSummary, Summary
+from stationkeeper.api.verdicts import QualityVerdict, RetiredCheck, Verdict
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.artifacts.store import Store

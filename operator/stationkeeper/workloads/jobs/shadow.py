@@ -21,8 +21,8 @@ from stationkeeper.api.jobs import ShadowConfig
 from stationkeeper.api.manifest import Manifest
 from stationkeeper.api.meta import EXIT_OK, EXIT_TRANSIENT
 from stationkeeper.api.report import ShadowReport
-from stationkeeper.api.status import Verdict
 from stationkeeper.api.summary import FailureSummary, ShadowSummary, Summary
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.captured import read_arrived, read_captured
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound

@@ -10,7 +10,7 @@ import polars as pl
 from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.manifest import Manifest, Score, Task
 from stationkeeper.api.report import LabelCounts, QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts.captured import event_at
 from stationkeeper.workloads.artifacts.columns import ColumnError
 from stationkeeper.workloads.artifacts.errors import ArtifactError

@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from stationkeeper.api.base import Time, Tolerant, format_time
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact, NotFound
 from stationkeeper.workloads.artifacts.store import Store

@@ -10,7 +10,7 @@ import polars as pl
 from stationkeeper.api.driftpolicy import QualityChecks, Segment
 from stationkeeper.api.manifest import Manifest, Task
 from stationkeeper.api.report import LabelCounts, QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts.errors import ArtifactError
 from stationkeeper.workloads.drift.segments import ANY
 from stationkeeper.workloads.quality.answers import MetricError, sound

@@ -12,7 +12,7 @@ from typing import Final
 from stationkeeper.api.driftpolicy import QualityChecks
 from stationkeeper.api.manifest import Manifest, Score
 from stationkeeper.api.report import QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.training.estimation import Estimation, Expected
 
 _ROUNDED: Final = 1e-6

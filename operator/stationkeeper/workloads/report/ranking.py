@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stationkeeper.api.report import ColumnResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 
 _GRAVITY = (Verdict.ERROR, Verdict.BREACHED, Verdict.PASSED, Verdict.INSUFFICIENT_DATA)
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from stationkeeper.api.report import ColumnResult, DriftReport, Histogram, QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.report import words
 from stationkeeper.workloads.report.bars import Bars, bars
 from stationkeeper.workloads.report.course import Course, course

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stationkeeper.api.base import parse_duration
 from stationkeeper.api.jobs import ShadowConfig
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.shadow.compare import Compared
 
 

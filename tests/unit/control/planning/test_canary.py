@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stationkeeper.api.serving import Analysis
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.control.planning.canary import Measured, analyse, percentile, shift
 
 INFINITE = float("inf")

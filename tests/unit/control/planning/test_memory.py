@@ -8,8 +8,9 @@ import pytest
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.meta import ENV_CONFIG
-from stationkeeper.api.status import CheckStatus, QualityVerdict, RetiredRef, Verdict, WindowVerdict
+from stationkeeper.api.status import RetiredRef
 from stationkeeper.api.summary import CheckSummary
+from stationkeeper.api.verdicts import CheckStatus, QualityVerdict, Verdict, WindowVerdict
 from stationkeeper.cli.explain import explain
 from stationkeeper.control.planning import drift as drifting
 from stationkeeper.control.planning.drift import PolicyView

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from stationkeeper.api.serving import Analysis
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.control.planning.canary import Measured, analyse, analyse_foreign
 from stationkeeper.control.planning.queries import Answer, results
 from tests.support import transcripts

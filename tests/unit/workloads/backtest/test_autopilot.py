@@ -8,8 +8,9 @@ import pytest
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.model import ModelSpec
-from stationkeeper.api.status import TrainingOutcome, Verdict, WindowVerdict
+from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
+from stationkeeper.api.verdicts import Verdict, WindowVerdict
 from stationkeeper.cli.autopilot import Autopilot, asks, view
 from stationkeeper.control.resources.common import Owner
 from stationkeeper.workloads.backtest.pilot import Order, Timetable

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.status import TrainingOutcome, Verdict
+from stationkeeper.api.status import TrainingOutcome
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.cli.autopilot import Autopilot, view
 from stationkeeper.cli.backtest_model import Asked, Subject, subject_of
 from stationkeeper.workloads.artifacts.manifests import load_manifest

@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from stationkeeper.api.manifest import Task
 from stationkeeper.api.report import LabelCounts, QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.quality.estimate import Proof, estimate
 from stationkeeper.workloads.quality.labels import TRUTH, Joined

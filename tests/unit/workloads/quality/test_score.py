@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 from stationkeeper.api.driftpolicy import Segment
 from stationkeeper.api.manifest import Column, ColumnKind, Manifest, Score, Task
 from stationkeeper.api.report import LabelCounts, QualityResult
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.quality.labels import TRUTH, Joined
 from stationkeeper.workloads.quality.score import judge_quality
 from stationkeeper.workloads.quality.verdict import Measured, Standard, decide, decide_segment

@@ -16,7 +16,7 @@ from stationkeeper.api.report import (
     Threshold,
     Violation,
 )
-from stationkeeper.api.status import Verdict
+from stationkeeper.api.verdicts import Verdict
 
 START = datetime(2013, 7, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

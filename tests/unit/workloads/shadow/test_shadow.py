@@ -19,8 +19,8 @@ from stationkeeper.api.manifest import Column, ColumnKind, Task
 from stationkeeper.api.meta import EXIT_TRANSIENT
 from stationkeeper.api.report import ShadowReport
 from stationkeeper.api.serving import Analysis, Shadow
-from stationkeeper.api.status import Verdict
 from stationkeeper.api.summary import ShadowSummary
+from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.errors import DigestMismatch, MalformedArtifact, StoreUnavailable
 from stationkeeper.workloads.artifacts.manifests import publish_manifest
