@@ -70,18 +70,11 @@ def divide(
         apart = data.reach is None and data.max_rows is None and train.height == rows.height
         return Divided(train, train.clear(), holdout, Judging(evaluation.holdout, frozen.digest, apart))
     judging = Judging(evaluation.holdout)
-    through = _known_through(config, judging, champion)
-    hashed, since = [*names, data.target], shortest_since(rows, data, end)
-    train, holdout = split(rows, data.timestamp, evaluation.holdout, config.split_key, hashed, through, since)
-    return Divided(train, gap_between(rows, data.timestamp, train, holdout), holdout.select(judged), judging)
-
-
-def _known_through(config: TrainConfig, judging: Judging, champion: Manifest | None) -> datetime | None:
-    """Up to when the champion knows the world: what it learned, and where a drift is to be cured, up to the drift at most."""
     through = judging.known_through(champion) if champion else None
-    if through is None or config.onset is None or config.training.data.as_of != "Now":
-        return through
-    return max(through, config.onset)
+    hashed, since = [*names, data.target], shortest_since(rows, data, end)
+    onset = config.onset if data.as_of == "Now" else None  # which is of the wall's clock
+    train, holdout = split(rows, data.timestamp, evaluation.holdout, config.split_key, hashed, through, since, onset)
+    return Divided(train, gap_between(rows, data.timestamp, train, holdout), holdout.select(judged), judging)
 
 
 def _readable(frozen: Frozen, features: Sequence[Column]) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from stationkeeper.workloads.training.ending import invalid
 MIN_TRAIN: Final = 50
 MIN_HOLDOUT: Final = 30
 _JUDGES: Final = 200  # rows of a holdout that are not given up for the challenger's sake
+_DRIFTED: Final = 1_000  # rows since a drift that must judge, at least, where as many of them teach
 _LARGEST: Final = 0.5  # share of a holdout, also where half of it chooses
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,6 +30,7 @@ def split(
     hashed: Sequence[str],
     champion_through: datetime | None = None,
     since: datetime | None = None,
+    onset: datetime | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Training rows and holdout; rows in the gap between them, if there is to be one, are in neither.
 
@@ -43,12 +45,16 @@ def split(
             the gate would refuse what the refit is about to cure.
         since: start of the shortest window, where challengers are trained on several: the holdout is the newest part of that
             one, so that it judges all of them, and twice as large, for half of it only chooses.
+        onset: since when the world has been another, where that is to be cured. Half of the rows since then teach and half judge, as
+            soon as these are evidence enough.
 
     Raises:
         AttemptEnded: InvalidData with TooFewRows.
     """
     train, holdout = (
-        _by_time(frame, timestamp, rule, champion_through, since) if timestamp else _by_hash(frame, rule.fraction, salt, hashed)
+        _by_time(frame, timestamp, rule, champion_through, since, onset)
+        if timestamp
+        else _by_hash(frame, rule.fraction, salt, hashed)
     )
     check_enough(train, holdout)
     return train, holdout
@@ -69,18 +75,26 @@ def check_enough(train: pl.DataFrame, holdout: pl.DataFrame) -> None:
 
 
 def _by_time(
-    frame: pl.DataFrame, timestamp: str, rule: Holdout, champion_through: datetime | None, since: datetime | None
+    frame: pl.DataFrame,
+    timestamp: str,
+    rule: Holdout,
+    champion_through: datetime | None,
+    since: datetime | None,
+    onset: datetime | None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Cut at a moment, so that rows of equal time stay together; they go to the holdout."""
     time = pl.col(timestamp)
     times = (frame if since is None else frame.filter(time > since))[timestamp].sort()
     if times.is_empty():
         return frame, frame.clear()
-    cut = _cut(times, rule, 1 if since is None else 2)
+    # Of several challengers one half of the holdout chooses, and the other must still judge.
+    halves = 1 if since is None else 2
+    cut = _cut(times, rule, halves)
     if champion_through is not None:
         new = int((times > champion_through).sum())
-        # Of several challengers one half of the holdout chooses, and the other must still judge.
-        cut = max(cut, len(times) - max(new // 2, _JUDGES if since is None else 2 * _JUDGES))
+        cut = max(cut, len(times) - max(new // 2, halves * _JUDGES))
+    if onset is not None and (drifted := int((times >= onset).sum()) // 2) >= halves * _DRIFTED:
+        cut = max(cut, len(times) - drifted)
     moment = times[cut]
     assert isinstance(moment, datetime)
     return frame.filter(time < moment - (parse_duration(rule.gap) if rule.gap else timedelta())), frame.filter(time >= moment)

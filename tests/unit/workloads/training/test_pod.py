@@ -160,12 +160,13 @@ def test_a_drift_waits_for_enough_new_labels(
 @pytest.mark.parametrize(
     ("changes", "held"),
     [
-        ({"data": {"asOf": "Now"}}, 960),  # a fifth
-        ({"data": {"asOf": "Now"}, "onset": pod.START + timedelta(days=99, hours=23)}, 400),
-        ({"data": {"asOf": "Now"}, "onset": pod.START + timedelta(days=20)}, 960),  # before what the champion knows
-        ({"onset": pod.START + timedelta(days=100)}, 960),  # of another clock than the rows
+        ({"data": {"asOf": "Now"}}, 4_800),  # a fifth
+        ({"data": {"asOf": "Now"}, "onset": pod.START + timedelta(days=100)}, 2_000),
+        ({"data": {"asOf": "Now"}, "onset": pod.START + timedelta(days=115)}, 4_800),  # half of them would be 500
+        ({"data": {"asOf": "Now"}, "onset": pod.START + timedelta(days=20)}, 4_800),
+        ({"onset": pod.START + timedelta(days=100)}, 4_800),  # of another clock than the rows
     ],
-    ids=["no drift", "a drift of twenty days", "an old drift", "a drift on another clock"],
+    ids=["no drift", "a drift of twenty days", "one too young to be judged by half", "an old one", "one on another clock"],
 )
 def test_half_of_the_rows_since_a_drift_teach_and_half_judge(
     first: tuple[MemoryStore, dict[str, Any]], changes: dict[str, Any], held: int
@@ -174,7 +175,7 @@ def test_half_of_the_rows_since_a_drift_teach_and_half_judge(
     known, config, rows = (
         load_manifest(store, champion["digest"]),
         pod.config(**challenger(champion, **changes)),
-        pod.rows(120, 40),
+        pod.rows(120, 200),
     )
     features = choose_features(rows, config.training.data, known)
     assert divide(rows, config, known, features, None, None).holdout.height == held
