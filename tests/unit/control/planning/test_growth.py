@@ -91,6 +91,7 @@ def test_where_nothing_is_known_of_time_nothing_grows(change, why):
     world = grown(**change)
     later(world, days=400)
     assert episode(world) == {}, why
+    assert "growsAt" not in world.model["status"]
 
 
 def test_who_does_not_want_it_says_so():
@@ -98,6 +99,7 @@ def test_who_does_not_want_it_says_so():
     world.model["spec"]["retraining"]["causes"] = ["Drift"]
     later(world, days=400)
     assert episode(world) == {}
+    assert "growsAt" not in world.model["status"]
 
 
 def test_moments_double_and_a_day_is_the_least():
