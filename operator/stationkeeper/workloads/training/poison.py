@@ -14,6 +14,7 @@ is learned.
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -62,6 +63,7 @@ class Block:
     name: str
     rows: pl.DataFrame  # target, and the champion's answers where there are any
     objects: Sequence[int] = ()
+    new: bool = False  # the champion did not learn them, and answers them worse than what it knows by heart
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,10 @@ def check_labels(
     """
     answered = _asked(rows, data, champion, artifacts, classifier=classifier)
     said: list[str] = []
-    for blocks, in_order in ((_days(answered, data), True), (_objects(answered, files, data.timestamp), False)):
+    for blocks, in_order in (
+        (_days(answered, data, _learned_until(champion)), True),
+        (_objects(answered, files, data.timestamp), False),
+    ):
         if len(blocks) >= MIN_BLOCKS:
             said += _contradictions(blocks, data.target, files, classifier=classifier, in_order=in_order)
     if not said:
@@ -144,11 +149,23 @@ def _score(said: Predictions, champion: Manifest) -> pl.Series:
     return pl.Series(said.labels.tolist(), dtype=pl.String)
 
 
-def _days(rows: pl.DataFrame, data: Data) -> list[Block]:
+def _learned_until(champion: Manifest | None) -> datetime | None:
+    """Up to when rows taught the champion: what judged it did so only in a refit."""
+    if champion is None:
+        return None
+    judged = champion.evaluation
+    return champion.data.through if judged.refit == "WholeWindow" else judged.holdout_start or champion.data.through
+
+
+def _days(rows: pl.DataFrame, data: Data, learned: datetime | None) -> list[Block]:
     if data.timestamp is None:
         return []
-    stretches = by_days(rows, data.timestamp, MAX_BLOCKS)
-    return [Block(f"of {s.name}", s.rows, sorted(s.rows[OBJECT].unique().to_list())) for s in stretches]
+    found = []
+    for stretch in by_days(rows, data.timestamp, MAX_BLOCKS):
+        objects, last = sorted(stretch.rows[OBJECT].unique().to_list()), stretch.rows[data.timestamp].max()
+        new = learned is not None and isinstance(last, datetime) and last > learned
+        found.append(Block(f"of {stretch.name}", stretch.rows, objects, new))
+    return found
 
 
 def _objects(rows: pl.DataFrame, files: Sequence[InputFile], timestamp: str | None) -> list[Block]:
@@ -245,23 +262,27 @@ def _against(blocks: Sequence[Block], *, in_order: bool) -> Iterator[tuple[Block
     if len(measured) < MIN_BLOCKS:
         return
     values, errors = (np.array([getattr(a, name) for _, a in measured]) for name in ("value", "error"))
-    usual = float(np.median(values))
-    if usual < _FIRM:
+    if np.median(values) < _FIRM:
         return  # what the champion says is no measure
     # Objects may be parts of the world that the model never understood: of them more is asked.
     reversed_ = values < -(_REVERSED if in_order else _SURE) * errors
     if in_order and _lasting(reversed_):
         reversed_ = np.zeros_like(reversed_)
-    spread = np.hypot(1.4826 * float(np.median(np.abs(values - usual))), errors)
+    usual, spread = np.empty_like(values), np.empty_like(values)
+    new = np.array([block.new for block, _ in measured])
+    for alike in (new, ~new):
+        if alike.any():
+            usual[alike] = np.median(values[alike])
+            spread[alike] = np.hypot(1.4826 * np.median(np.abs(values - usual)[alike]), errors[alike])
     unrelated = (values < 3 * errors) & (values < usual - _SURE * spread) & ~reversed_
     if not in_order or not _came_and_went(unrelated | reversed_):
         unrelated = np.zeros_like(unrelated)
     if not _few((reversed_ | unrelated).tolist()):
         return
-    for (block, agreement), upside_down, none in zip(measured, reversed_, unrelated, strict=True):
+    for (block, agreement), upside_down, none, others in zip(measured, reversed_, unrelated, usual, strict=True):
         if upside_down or none:
             what = "stand upside down" if upside_down else "bear no relation to the inputs"
-            yield block, f"{what}: they agree with the serving revision by {agreement.value:.2f}, and elsewhere by {usual:.2f}"
+            yield block, f"{what}: they agree with the serving revision by {agreement.value:.2f}, and elsewhere by {others:.2f}"
 
 
 def _lasting(odd: NDArray[np.bool_]) -> bool:

@@ -17,7 +17,9 @@ from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.training import schema
 from stationkeeper.workloads.training.duplicates import check_duplicates, without_copies
 from stationkeeper.workloads.training.ending import AttemptEnded
-from stationkeeper.workloads.training.poison import check_labels
+from stationkeeper.workloads.training.poison import _SCORE as SCORE
+from stationkeeper.workloads.training.poison import _TRUTH as TRUTH
+from stationkeeper.workloads.training.poison import Block, _against, check_labels
 from stationkeeper.workloads.training.reading import OBJECT, InputFile
 from stationkeeper.workloads.training.validation import check_columns
 from tests.support.memory_store import MemoryStore
@@ -178,6 +180,23 @@ def test_without_a_champion_or_without_new_rows_nothing_is_known(
 ) -> None:
     frame = labelled(BROKEN["another unit"][0].filter(first <= DAY).head(rows))
     assert check_columns(frame, data(), None if first == 0 else champion[1], champion[0]).notes == []
+
+
+def agreeing(effect: float, seed: int, *, new: bool) -> Block:
+    """A day of which the champion's answers know this much."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(700) < 0.3
+    return Block(
+        f"of day {seed}", pl.DataFrame({"y": truth, TRUTH: truth, SCORE: effect * truth + rng.normal(size=700)}), new=new
+    )
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_champion_that_knows_its_own_rows_by_heart_does_not_accuse_the_others(*, knows: bool) -> None:
+    learned = [agreeing(1.2, day, new=False) for day in range(25)]
+    others = [agreeing(effect, 30 + day, new=knows) for day, effect in enumerate((0.3, -0.05, 0.4, 0.35, 0.4, 0.3))]
+    accused = [block.name for block, _ in _against([*learned, *others], in_order=True)]
+    assert accused == ([] if knows else ["of day 31"]), "with all days taken for alike the worst of the new ones stands out"
 
 
 POISONED = {
