@@ -24,7 +24,7 @@ from stationkeeper.workloads.backtest.course import Backtest, Course
 
 GOAL: Final = 0.5025  # mean log loss, or better
 TRAININGS: Final = 5  # at most, at each date
-SCHEDULE: Final = "8w"
+SCHEDULE: Final = 8  # weeks
 FIRST: Final = 90  # days
 PHASES: Final = (76, 83, 97, 104)
 SAMPLE: Final = Path(__file__).parents[3] / "manifests" / "samples" / "flights" / "model.yaml"
@@ -42,15 +42,15 @@ def model(folder: Path, **data: Any) -> str:
     return str(path)
 
 
-def played(manifest: str, first: int, every: str) -> Backtest:
-    """The replay, with a schedule (`8w`, or `never`) and every window beside the policy."""
+def played(manifest: str, first: int) -> Backtest:
+    """The replay, with a schedule and every window beside the policy."""
     setting = Setting(
         policy=DriftPolicySpec(window="14d"),
         name="the defaults",
         retrain=True,
         first=timedelta(days=first),
-        every=None if every == "never" else timedelta(weeks=8),
-        every_text=every,
+        every=timedelta(weeks=SCHEDULE),
+        every_text=f"{SCHEDULE}w",
         metric="neg_log_loss",
     )
     with tempfile.TemporaryDirectory(prefix="backtest-") as room:
@@ -87,12 +87,12 @@ def main() -> int:
         flights().write_parquet(folder / "flights.parquet")
         found = {}
         for first in (FIRST,) if quick else (FIRST, *PHASES):
-            found[first] = played(model(folder), first, SCHEDULE).courses
+            found[first] = played(model(folder), first).courses
             for course in found[first]:
                 print(line(f"days 1 to {first}, {course.name}", course), flush=True)
         if not quick:
-            recent = played(model(folder, window="60d"), FIRST, SCHEDULE)
-            print(line(f"the last 60 days, every {SCHEDULE}", recent.courses[-1]), flush=True)
+            recent = played(model(folder, window="60d"), FIRST)
+            print(line(f"the last 60 days, every {SCHEDULE}w", recent.courses[-1]), flush=True)
     for rule in zip(*found.values(), strict=True):
         print(f"| mean of {len(rule)}, {rule[0].name} | {loss(rule):.4f} | | {sum(c.trained for c in rule) / len(rule):.1f} | |")
     policy = [courses[0] for courses in found.values()]

@@ -20,7 +20,7 @@ from stationkeeper.workloads.drift.baseline import against
 from stationkeeper.workloads.drift.cycles import cycles
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile, build_reference
-from stationkeeper.workloads.drift.variation import MIN_BLOCKS, observed
+from stationkeeper.workloads.drift.variation import MIN_BLOCKS, evenly, observed
 from tests.benchmarks.drift.alarms import ALPHA, Array, Generator, Rate, Said, Share, drifts, policy, said
 
 COLUMNS: Final = 10
@@ -144,7 +144,7 @@ def _calibrated(of: ReferenceProfile, windows: Sequence[Profile], asked: DriftPo
 
 def _knowing(of: ReferenceProfile, windows: Sequence[Profile]) -> ReferenceProfile:
     """As `checks.survey` measures it."""
-    chosen = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(int))
+    chosen = evenly(len(windows), MAX_WINDOWS)
     known = {
         group: [(c.name, c, np.stack([windows[i].counts(group, c.name) for i in chosen])) for c in columns]
         for group, columns in (("features", of.features), ("predictions", of.predictions))

@@ -24,7 +24,7 @@ from stationkeeper.workloads.drift.collect import UnreadableProfiles
 from stationkeeper.workloads.drift.cycles import words
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
-from stationkeeper.workloads.drift.variation import MIN_BLOCKS, Counted, Variation, observed
+from stationkeeper.workloads.drift.variation import MIN_BLOCKS, Counted, Variation, evenly, observed
 from stationkeeper.workloads.drift.windows import Window
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Survey:
         return f"{MIN_BLOCKS} windows over {words(self.span)} show what they ordinarily differ by ({count} {so_far})"
 
     def _measured(self, windows: Sequence[Window]) -> tuple[Observed | None, str]:
-        chosen = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(int))
+        chosen = evenly(len(windows), MAX_WINDOWS)
         whole = [(windows[i], profile) for i in chosen if (profile := self._whole(windows[i]))]
         if len(whole) < MIN_BLOCKS:
             return None, self._lacks(len(whole), "with whole data so far")

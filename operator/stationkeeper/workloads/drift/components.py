@@ -22,7 +22,7 @@ from stationkeeper.workloads.artifacts.errors import MalformedArtifact
 from stationkeeper.workloads.drift import domain
 from stationkeeper.workloads.drift.encoding import MAX_COLUMNS, Encoding, at, sampled
 from stationkeeper.workloads.drift.grid import Floats
-from stationkeeper.workloads.drift.variation import MIN_BLOCKS
+from stationkeeper.workloads.drift.variation import MIN_BLOCKS, evenly
 
 Array = NDArray[Any]
 
@@ -168,8 +168,7 @@ def _blocks(timestamps: Array) -> list[list[Array]]:
     for size in SIZES:
         count = order.size // size
         if count >= MIN_BLOCKS:
-            chosen = np.unique(np.linspace(0, count - 1, min(count, _STRETCHES)).astype(np.int64))
-            found.append([order[b * size : (b + 1) * size] for b in chosen])
+            found.append([order[b * size : (b + 1) * size] for b in evenly(count, _STRETCHES)])
     return found
 
 

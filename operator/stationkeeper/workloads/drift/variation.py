@@ -183,11 +183,16 @@ def _measured(column: Binned, whole: Counts, size: int, blocks: Counts, seen: Se
     )
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """So many of the numbers below `count` at most, evenly spread, the first and the last among them."""
+    chosen: list[int] = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64)).tolist()
+    return chosen
+
+
 def _blocks(index: Array, size: int, bins: int) -> Counts:
     """Counts of blocks that are evenly spread over time, shape (blocks, bins)."""
     count = index.size // size
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MAX_BLOCKS)).astype(np.int64))
-    return np.stack([np.bincount(index[b * size : (b + 1) * size], minlength=bins) for b in chosen])
+    return np.stack([np.bincount(index[b * size : (b + 1) * size], minlength=bins) for b in evenly(count, MAX_BLOCKS)])
 
 
 def _composed(column: Binned, index: Array, size: int) -> _Seen:
