@@ -83,8 +83,8 @@ def test_a_model_becomes_a_service(cluster, namespace, operator):
     assert cronjob["spec"]["concurrencyPolicy"] == "Forbid"
     model = cluster.wait("Ready", lambda: (m := cluster.get("model", namespace, "flights")) and ready(m, "True") and m)
     assert model["status"]["url"].endswith("/v2/models/flights")
-    policy = cluster.get("driftpolicy", namespace, "watch")
-    assert policy["status"]["models"] == 1
+    # A policy is looked at a second after its Models, once for all of them; the first one may be ready before that.
+    cluster.wait("the policy counts it", lambda: cluster.get("driftpolicy", namespace, "watch")["status"].get("models") == 1)
     cluster("-n", namespace, "wait", "--for=condition=Ready", "model/flights", "--timeout=10s")
 
 
