@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ from stationkeeper.workloads.checks.sources import Server, SourceError
 from stationkeeper.workloads.drift.windows import Window
 from stationkeeper.workloads.quality.answers import MetricError
 from stationkeeper.workloads.training.ending import AttemptEnded
-from stationkeeper.workloads.training.metrics import check_metrics
+from stationkeeper.workloads.training.metrics import check_metrics, unknown
 
 Told = Callable[[str, float], None]
 
@@ -59,12 +59,13 @@ def run(subject: Subject, setting: Setting, folder: Path, told: Told) -> Backtes
         CommandError: when it cannot be; the message names the file, column or option and what to do.
     """
     with _explained():
+        setting, unasked = _asked(subject, setting)
         metric = _metric(subject, setting)
         history = _history(subject, folder)
         begin = _begin(history, setting)
         windows = tiles(begin, history.end, parse_duration(setting.policy.window))
         stage = _stage(subject, history, folder)
-        trainer, notes = _trainer(subject, setting, stage), list(_not_replayed(subject.owner.spec))
+        trainer, notes = _trainer(subject, setting, stage), [*unasked, *_not_replayed(subject.owner.spec)]
         own = Autopilot(subject.owner, view(setting.policy, setting.name, subject.owner, subject.labels), begin)
         pilots = [own, *_yardsticks(setting, windows, history.end, notes)]
         match = Match(stage, trainer, windows, parse_duration(setting.policy.grace), metric)
@@ -96,6 +97,21 @@ def _explained() -> Iterator[None]:
         raise CommandError(f"--metric: {error}") from error
     except AttemptEnded as ending:
         raise CommandError(ending.message) from ending
+
+
+def _asked(subject: Subject, setting: Setting) -> tuple[Setting, list[str]]:
+    """What can be replayed of a policy, and what cannot, in words.
+
+    Raises:
+        CommandError: when its quality is measured by nothing that is known.
+    """
+    check = setting.policy.quality
+    if check and (said := unknown(check.metric)):
+        raise CommandError(f"policy {setting.name}: quality.metric: {said}")
+    if check is None or subject.roles is None:
+        return setting, []
+    policy = setting.policy.model_copy(update={"quality": None})
+    return replace(setting, policy=policy), ["quality is not measured: rows alone name no labels; give the manifest of the Model"]
 
 
 def _metric(subject: Subject, setting: Setting) -> str | None:

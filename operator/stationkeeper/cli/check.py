@@ -1,5 +1,6 @@
 """`stationkeeper check`: compare two samples, here and now, as the drift check of a model compares its traffic."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,8 +76,11 @@ def check(
     try:
         from stationkeeper.workloads.checks.frames import FrameError, Names, Roles, check_frames
         from stationkeeper.workloads.checks.sources import Server, SourceError, open_current, open_reference
+        from stationkeeper.workloads.training.metrics import unknown
     except ImportError as error:
         raise CommandError(f"{error}: checks need more packages: pip install 'stationkeeper[workloads]'") from error
+    if spec.quality and (said := unknown(spec.quality.metric)):
+        raise CommandError(f"policy {policy}: quality.metric: {said}")
     server, roles = Server(endpoint_url, region), Roles(timestamp, prediction or (), ignore or ())
     names = Names(_short(reference), _short(current), policy.name if policy else "the defaults")
     try:
@@ -84,6 +88,8 @@ def check(
             before = open_reference(reference, server, Path(scratch))
             report = check_frames(before, open_current(current, server, before, Path(scratch)), spec, roles, names)
     except (FrameError, SourceError) as error:
+        if output == "json":
+            print(_error(str(error)))
         raise CommandError(str(error)) from error
     _print(report, output)
     raise typer.Exit(EXIT_CODES[report.verdict])
@@ -113,6 +119,12 @@ def read_policy(path: Path) -> DriftPolicySpec:
         raise CommandError(
             f"policy {path}: {faults(error, 'spec' if 'spec' in found else '')}; see: kubectl explain driftpolicy.spec"
         ) from error
+
+
+def _error(message: str) -> str:
+    """For programs: what could not be compared has a verdict too."""
+    told = {"schemaVersion": 2, "verdict": Verdict.ERROR, "message": message, "columns": [], "violations": []}
+    return json.dumps(told, indent=2)
 
 
 def _short(address: str) -> str:

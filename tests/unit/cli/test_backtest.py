@@ -43,6 +43,28 @@ def test_rows_alone_tell_which_windows_breach_and_why(folder: Path) -> None:
     assert not any("MEAN" in line for line in lines), "nothing is known of quality"
 
 
+def test_windows_of_which_nothing_is_known_are_counted(tmp_path: Path) -> None:
+    rows().write_parquet(tmp_path / "history.parquet")
+    policy(tmp_path, features={"columns": [{"name": "nope", "test": "PSI"}]})
+    text = backtest(tmp_path, "history.parquet", *ALONE).stdout
+    assert text.startswith("0 of 8 windows breached, 8 could not be judged; ")
+    policy(tmp_path, minSamples=100_000)
+    assert backtest(tmp_path, "history.parquet", *ALONE).stdout.startswith("0 of 8 windows breached, 8 held too little; ")
+
+
+def test_quality_of_rows_alone_is_not_measured_and_that_is_said(tmp_path: Path) -> None:
+    rows().write_parquet(tmp_path / "history.parquet")
+    policy(tmp_path, quality={"metric": "roc_auc", "min": 0.6})
+    result = backtest(tmp_path, "history.parquet", *ALONE)
+    assert result.exit_code == 0
+    assert "note: quality is not measured: rows alone name no labels; give the manifest of the Model" in result.stdout
+    assert "replay/" not in result.stdout
+    policy(tmp_path, quality={"metric": "luck", "min": 0.6})
+    result = backtest(tmp_path, "history.parquet", *ALONE)
+    assert isinstance(result.exception, CommandError)
+    assert "quality.metric: 'luck' is not a scorer of scikit-learn" in str(result.exception)
+
+
 def test_the_json_is_the_whole_replay(folder: Path) -> None:
     found = json.loads(backtest(folder, "history.parquet", *ALONE, "--window", "36h", "-o", "json").stdout)
     assert (found["schemaVersion"], found["window"], found["retrained"]) == (1, "36h", False)

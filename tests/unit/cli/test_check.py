@@ -53,6 +53,15 @@ def test_the_exit_code_is_the_verdict(files: Path, current: str, more: str, code
     assert (result.exit_code, json.loads(result.stdout)["verdict"]) == (code, verdict)
 
 
+def test_what_cannot_be_read_has_a_verdict_for_programs_too(files: Path) -> None:
+    (files / "foreign.parquet").write_text("hello")
+    result = check(files, "foreign.parquet", "-o", "json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["verdict"], found["columns"], found["violations"]) == (1, "Error", [], [])
+    assert "foreign.parquet cannot be read" in found["message"]
+    assert isinstance(result.exception, CommandError), "and for people the same"
+
+
 def test_the_json_is_the_report(files: Path) -> None:
     report = json.loads(check(files, "moved.csv", "-o", "json", "--ignore", "distance").stdout)
     by_name = {column["name"]: column for column in report["columns"]}
@@ -97,6 +106,7 @@ def test_the_page_is_whole_in_itself(files: Path) -> None:
         ("features: {default: {test: PSY}}", r"policy\.yaml: features\.default\.test: Input should be 'PSI'"),
         ("spec: {windw: 1h}", r"policy\.yaml: spec\.windw: there is no such field; see: kubectl explain driftpolicy\.spec"),
         ("kind: Model\nspec: {}", r"it holds 0 policies; give a file with exactly one DriftPolicy"),
+        ("quality: {metric: roc_acu, min: 0.6}", r"policy .*quality\.metric: 'roc_acu' is not a scorer .*; did you mean roc_auc"),
         ("a: [", r"policy .*policy\.yaml: while parsing"),
         ("- 1", "it holds 0 policies"),
     ],

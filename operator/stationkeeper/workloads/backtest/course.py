@@ -47,8 +47,11 @@ class Played(Tolerant):
 
     @property
     def gravest(self) -> Verdict:
-        """The verdict on rows, or a breach on labels."""
-        return Verdict.BREACHED if self.quality is Verdict.BREACHED else self.verdict or Verdict.INSUFFICIENT_DATA
+        """The verdict on rows, or a breach on labels; labels that could not be judged leave nothing passed."""
+        rows = self.verdict or Verdict.INSUFFICIENT_DATA
+        if Verdict.BREACHED in (self.quality, rows):
+            return Verdict.BREACHED
+        return Verdict.ERROR if self.quality is Verdict.ERROR else rows
 
     @property
     def why(self) -> str:
@@ -152,8 +155,11 @@ class Backtest(Tolerant):
         policy = self.courses[0]
         ended = {"refused by the gates": policy.refused, "failed": policy.failed}
         of_them = ", ".join(f"{count} {how}" for how, count in ended.items() if count)
+        found = [window.gravest for window in policy.windows]
+        unseen = {"could not be judged": found.count(Verdict.ERROR), "held too little": found.count(Verdict.INSUFFICIENT_DATA)}
         said = [
-            f"{len(policy.breached)} of {len(policy.windows)} windows breached",
+            f"{len(policy.breached)} of {len(policy.windows)} windows breached"
+            + "".join(f", {count} {why}" for why, count in unseen.items() if count),
             f"{_trainings(policy.trained)} after the first model" + (f" ({of_them})" if of_them else ""),
         ]
         if policy.score is not None:
