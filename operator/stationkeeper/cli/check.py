@@ -86,7 +86,13 @@ def check(
     try:
         with TemporaryDirectory(prefix="stationkeeper-") as scratch:
             before = open_reference(reference, server, Path(scratch))
-            report = check_frames(before, open_current(current, server, before, Path(scratch)), spec, roles, names)
+            found, report = open_current(current, server, before, Path(scratch)), None
+            while report is None:
+                lost = [str(error) for error in found.lost]
+                try:
+                    report = check_frames(before, found.rows, spec, roles, names, lost=lost)
+                except SourceError as error:
+                    found = found.without(error)
     except (FrameError, SourceError) as error:
         if output == "json":
             print(_error(str(error)))

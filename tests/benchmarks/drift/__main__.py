@@ -153,7 +153,7 @@ def long_window(times: int) -> None:
     day = made_folder(folder / "day", sorted(folder.glob("*.profile")))
 
     def merge() -> None:
-        total = open_current(str(day), Server(), reference, folder)
+        total = open_current(str(day), Server(), reference, folder).rows
         assert isinstance(total, Profile)
         assert total.rows == PARTS * ROWS
         judge(total, DriftPolicySpec())

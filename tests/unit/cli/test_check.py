@@ -62,6 +62,24 @@ def test_what_cannot_be_read_has_a_verdict_for_programs_too(files: Path) -> None
     assert isinstance(result.exception, CommandError), "and for people the same"
 
 
+@pytest.mark.parametrize(("rows", "code", "verdict"), [("like.csv", 1, "Error"), ("moved.csv", 10, "Breached")])
+def test_a_damaged_file_of_a_folder_is_named_and_the_others_are_checked(
+    files: Path, tmp_path: Path, rows: str, code: int, verdict: str
+) -> None:
+    day = tmp_path / "day"
+    day.mkdir()
+    good = pl.read_csv(files / rows)
+    good.write_parquet(day / "01.parquet")
+    (day / "02.parquet").write_text("hello")
+    good.write_parquet(day / "03.parquet")
+    content = (day / "03.parquet").read_bytes()
+    (day / "03.parquet").write_bytes(content[:4] + bytes(400) + content[404:])  # known by its rows alone
+    result = check(files, str(day), "-o", "json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["verdict"], found["rows"], len(found["columns"])) == (code, verdict, 1_000, 4)
+    assert all(f"{name} cannot be read" in found["message"] for name in ("02.parquet", "03.parquet"))
+
+
 def test_the_json_is_the_report(files: Path) -> None:
     report = json.loads(check(files, "moved.csv", "-o", "json", "--ignore", "distance").stdout)
     by_name = {column["name"]: column for column in report["columns"]}

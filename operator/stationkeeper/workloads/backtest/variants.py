@@ -16,7 +16,7 @@ from stationkeeper.workloads.backtest.course import Variant
 from stationkeeper.workloads.backtest.judge import Judged
 from stationkeeper.workloads.checks.assemble import Evidence, Subject, report
 from stationkeeper.workloads.checks.summary import of_report
-from stationkeeper.workloads.drift.rowchecks import RowFindings, divided
+from stationkeeper.workloads.drift.rowchecks import RowFindings
 from stationkeeper.workloads.drift.verdict import judge
 from stationkeeper.workloads.drift.windows import Window
 
@@ -89,7 +89,7 @@ def _again(window: Judged, policy: DriftPolicySpec) -> WindowVerdict:
         return window.verdict
     broken = [violation for violation in before.violations if violation.type != "baseline_drift"]  # that is judged anew
     evidence = Evidence(
-        counts=judge(window.profile, divided(policy), importance=window.served.manifest.importance),
+        counts=judge(window.profile, policy, importance=window.served.manifest.importance),
         rows=RowFindings(broken, before.multivariate, before.segments),
         answers=bool(window.profile.layout.reference.predictions),
         reference_rows=before.reference_rows,

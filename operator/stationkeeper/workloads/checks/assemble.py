@@ -11,13 +11,13 @@ from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import Group
 from stationkeeper.workloads.drift.rowchecks import RowFindings
-from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict
+from stationkeeper.workloads.drift.verdict import Findings, GroupVerdict, more
 from stationkeeper.workloads.drift.windows import Window
 
 OWN: Final = "the rows that the revision learned from"
 TELLS: Final = "The policy only tells."
 OBSERVES: Final = "Thresholds are calibrating: what breached is observed, and nothing is done about it."
-_NAMED: Final = 3  # segments in a message
+_NAMED: Final = 3  # segments in a message, or files
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Evidence:
     notes: Sequence[str] = ()
     answers: bool = True  # whether predictions were to be compared
     watched: bool = True  # whether anything is done about it
+    lost: Sequence[str] = ()  # what is wrong with files beside those that were judged
     reference_rows: int = 0
     baseline: str = OWN
     calibrating: Mapping[Group, str] = field(default_factory=dict)  # groups of which nobody knows what windows differ by, and why
@@ -112,11 +113,17 @@ def _unfit(policy: DriftPolicySpec, columns: Sequence[ColumnResult]) -> Iterator
 
 
 def data_group(evidence: Evidence) -> GroupVerdict:
-    """Whether the data is whole, by counts and by rows."""
+    """Whether the data is whole, by counts and by rows. What could not be read is not whole."""
     seen = evidence.counts.data
-    if not evidence.rows.violations or seen.verdict is Verdict.ERROR:
+    if evidence.rows.violations and seen.verdict is not Verdict.ERROR:
+        broken = schema.broken(schema.united(evidence.counts.violations, evidence.rows.violations))
+        seen = GroupVerdict(Verdict.BREACHED, broken)
+    if not evidence.lost:
         return seen
-    return GroupVerdict(Verdict.BREACHED, schema.broken(schema.united(evidence.counts.violations, evidence.rows.violations)))
+    lost = "; ".join(evidence.lost[:_NAMED]) + more(len(evidence.lost), _NAMED)
+    if seen.verdict is Verdict.BREACHED:
+        return GroupVerdict(Verdict.BREACHED, f"{seen.message}; {lost}")
+    return GroupVerdict(Verdict.ERROR, f"{lost}; all others were checked")
 
 
 def _features(evidence: Evidence) -> GroupVerdict:

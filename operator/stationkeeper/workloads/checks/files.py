@@ -28,7 +28,16 @@ _TYPING_ROWS: Final = 10_000
 
 
 class SourceError(Exception):
-    """What was named cannot be read; the message names the file and what to do."""
+    """What was named cannot be read; the message names the file and what to do.
+
+    Args:
+        message: for people.
+        file: the one file that is damaged or foreign, where others may be read without it.
+    """
+
+    def __init__(self, message: str, file: str | None = None) -> None:
+        super().__init__(message)
+        self.file = file
 
 
 @contextmanager
@@ -47,7 +56,7 @@ def unreadable(name: str, error: BaseException) -> SourceError:
     if isinstance(error, StoreError):
         return SourceError(str(error))
     line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    return SourceError(f"{name} cannot be read: {line}; replace or remove it")
+    return SourceError(f"{name} cannot be read: {line}; replace or remove it", name)
 
 
 def denied(error: StoreDenied) -> str:
@@ -80,7 +89,7 @@ class Readable:
 
 
 def files_of(paths: Mapping[str, Path], texts: Collection[str], scratch: Path) -> "Files":
-    """Files by their endings.
+    """Files by their endings; those that cannot be read are left out, and kept in mind.
 
     Args:
         paths: where each is, by what it is called.
@@ -88,11 +97,18 @@ def files_of(paths: Mapping[str, Path], texts: Collection[str], scratch: Path) -
         scratch: a folder for what must be written to be read column by column.
 
     Raises:
-        SourceError: when one cannot be read, or they do not fit together.
+        SourceError: when none can be read.
     """
     text = sum(path.stat().st_size for name, path in paths.items() if not name.endswith(PARQUET) and path.exists())
-    kept = _SMALL_TEXT if text <= _ALL_TEXT else 0
-    return Files([_readable(name, path, texts, scratch, kept) for name, path in paths.items()])
+    kept, files, lost = _SMALL_TEXT if text <= _ALL_TEXT else 0, list[Readable](), list[SourceError]()
+    for name, path in paths.items():
+        try:
+            files.append(_readable(name, path, texts, scratch, kept))
+        except SourceError as error:
+            lost.append(error)
+    if not files:
+        raise lost[0]
+    return Files.fitting(files, lost)
 
 
 def _readable(name: str, path: Path, texts: Collection[str], scratch: Path, kept: int) -> Readable:
@@ -136,16 +152,41 @@ def _first(scans: Sequence[pl.LazyFrame], work: Callable[[pl.LazyFrame], Any]) -
 
 
 class Files:
-    """All rows of some files. A column that a file lacks is missing there; of several types the one that holds all is taken."""
+    """All rows of some files. A column that a file lacks is missing there; of several types the one that holds all is taken.
 
-    def __init__(self, files: Sequence[Readable]) -> None:
-        self._files = files
-        try:
-            empty = [pl.DataFrame(schema=dict(file.schema)) for file in files]
-            self._schema = pl.concat(empty, how="diagonal_relaxed").schema
-        except PolarsError as error:
-            why = str(error).splitlines()[0]
-            raise SourceError(f"{files[0].name} and its neighbours do not fit together: {why}") from error
+    Args:
+        files: which fit together.
+        schema: of all of them.
+        lost: what is wrong with the others.
+    """
+
+    def __init__(self, files: Sequence[Readable], schema: Mapping[str, pl.DataType], lost: Sequence[SourceError] = ()) -> None:
+        self._files, self._schema, self.lost = files, schema, tuple(lost)
+
+    @classmethod
+    def fitting(cls, files: Sequence[Readable], lost: Sequence[SourceError] = ()) -> "Files":
+        """Those that have types in common with the ones before them; the others are lost, too."""
+        whole, kept, foreign = pl.DataFrame(), list[Readable](), list[SourceError]()
+        for file in files:
+            try:
+                whole = pl.concat([whole, pl.DataFrame(schema=dict(file.schema))], how="diagonal_relaxed")
+                kept.append(file)
+            except PolarsError as error:
+                why = str(error).splitlines()[0]
+                said = f"{file.name} does not fit the files before it: {why}; replace or remove it"
+                foreign.append(SourceError(said, file.name))
+        return cls(kept, whole.schema, [*lost, *foreign])
+
+    def without(self, error: SourceError) -> "Files":
+        """The others, when one turned out to be damaged as its rows were read.
+
+        Raises:
+            SourceError: this one, when it is about none of the files, or no other is left.
+        """
+        others = [file for file in self._files if file.name != error.file]
+        if not others or len(others) == len(self._files):
+            raise error
+        return Files.fitting(others, [*self.lost, error])
 
     @property
     def schema(self) -> Mapping[str, pl.DataType]:

@@ -1,6 +1,6 @@
 """Rows against rows, or stored counts, by the very path that the drift check of a model takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -20,7 +20,7 @@ from stationkeeper.workloads.drift.components import fit_components
 from stationkeeper.workloads.drift.cycles import unknown
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
-from stationkeeper.workloads.drift.rowchecks import RowFindings, Whole, divided, judge_looked, needs_rows
+from stationkeeper.workloads.drift.rowchecks import RowFindings, Whole, judge_looked, needs_rows
 from stationkeeper.workloads.drift.rowdata import typed
 from stationkeeper.workloads.drift.table import FrameTable, Table, chosen, rows_at
 from stationkeeper.workloads.drift.verdict import calibrated, judge
@@ -49,6 +49,8 @@ def check_frames(
     policy: DriftPolicySpec | None = None,
     roles: Roles | None = None,
     names: Names | None = None,
+    *,
+    lost: Sequence[str] = (),
 ) -> DriftReport:
     """Compare two samples by a policy; without one the defaults and calibrated thresholds decide.
 
@@ -61,6 +63,7 @@ def check_frames(
         policy: what is checked. `minSamples` holds here as in a window.
         roles: what columns are for.
         names: what the report calls them.
+        lost: what is wrong with current rows that could not be read: then nothing has passed.
 
     Raises:
         FrameError: when a named column is missing or nothing can be compared.
@@ -73,11 +76,12 @@ def check_frames(
     whole = sample.whole if sample else frozenset[str]()
     found = Current(table) if isinstance(table, Profile) else count(table, profile, roles, whole)
     evidence = Evidence(
-        counts=judge(found.counts, _without(divided(policy), found.unread)),
+        counts=judge(found.counts, _without(policy, found.unread)),
         rows=RowFindings() if isinstance(table, Profile) else _rows(table, found, profile, sample, policy),
         notes=[*_unanswered(policy), *(sample.notes if sample else ()), *found.notes],
         answers=bool(found.counts.layout.reference.predictions),
         watched=False,
+        lost=lost,
         reference_rows=profile.rows,
         baseline=names.reference,
         calibrating=_calibrating(found.counts.layout.reference, sample, policy),

@@ -14,12 +14,12 @@ from stationkeeper.api.storage import Storage
 from stationkeeper.workloads.artifacts.ahead import get_each
 from stationkeeper.workloads.artifacts.errors import StoreDenied, StoreError
 from stationkeeper.workloads.artifacts.store import ObjectInfo, Store
-from stationkeeper.workloads.checks.files import ROWS, UNREADABLE, SourceError, denied, files_of, reading, unreadable
+from stationkeeper.workloads.checks.files import ROWS, UNREADABLE, Files, SourceError, denied, files_of, reading, unreadable
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.table import Table, frame
 
-__all__ = ["Server", "SourceError", "load_reference", "open_current", "open_reference"]
+__all__ = ["Opened", "Server", "SourceError", "load_reference", "open_current", "open_reference"]
 
 _REFERENCE, _PROFILE = ".json", ".profile"
 _AT_ONCE: Final = 16 * 2**10  # bytes
@@ -87,24 +87,49 @@ def open_reference(address: str, server: Server, scratch: Path) -> Table | Refer
     if len(files) == 1 and files[0].name.endswith(_REFERENCE):
         with reading(files[0].name):
             return ReferenceProfile.decode(files[0].content())
-    return _table(files, (), scratch)
+    rows = _table(files, (), scratch)
+    if rows.lost:  # without some of its rows it would be another reference
+        raise rows.lost[0]
+    return rows
 
 
-def open_current(address: str, server: Server, reference: Table | ReferenceProfile, scratch: Path) -> Table | Profile:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is to be judged, and what is wrong with the files that could not be read beside it."""
+
+    rows: Files | Profile
+    lost: Sequence[SourceError] = ()
+
+    def without(self, error: SourceError) -> "Opened":
+        """The same without a file that turned out to be damaged as its rows were read.
+
+        Raises:
+            SourceError: this one, when it is about no such file, or no other is left.
+        """
+        if isinstance(self.rows, Profile):
+            raise error
+        rows = self.rows.without(error)
+        return Opened(rows, rows.lost)
+
+
+def open_current(address: str, server: Server, reference: Table | ReferenceProfile, scratch: Path) -> Opened:
     """Rows, or profiles in the bins of the reference: one `.profile`, or a folder of them, which are merged.
 
     Raises:
-        SourceError: when it is neither, or the profiles belong to another reference.
+        SourceError: when it is neither, or nothing of it can be read.
     """
     files = _files(address, server)
     if not all(file.name.endswith(_PROFILE) for file in files):
-        return _table(files, _texts(reference), scratch)
+        rows = _table(files, _texts(reference), scratch)
+        return Opened(rows, rows.lost)
     if not isinstance(reference, ReferenceProfile):
         raise SourceError(f"{address} holds counts in the bins of a reference.json: give that file as the reference")
-    total, damaged = Profile.empty(reference).total(_contents(files))
-    for place, error in damaged.items():
-        raise SourceError(f"{files[place].name} cannot be read: {error}; replace or remove it") from error
-    return total
+    unread: dict[int, SourceError] = {}
+    total, damaged = Profile.empty(reference).total(_contents(files, unread))
+    lost = [unread.get(place) or unreadable(files[place].name, error) for place, error in damaged.items()]
+    if len(lost) == len(files):
+        raise lost[0]
+    return Opened(total, lost)
 
 
 def load_reference(address: str, server: Server) -> pl.DataFrame | ReferenceProfile:
@@ -118,17 +143,23 @@ def load_reference(address: str, server: Server) -> pl.DataFrame | ReferenceProf
         return found if isinstance(found, ReferenceProfile) else frame(found)
 
 
-def _contents(files: Sequence[_File]) -> Iterator[bytes]:
-    """What is in the files; of a folder in S3 the next ones are on their way."""
+def _contents(files: Sequence[_File], unread: dict[int, SourceError]) -> Iterator[bytes]:
+    """What is in the files; of a folder in S3 the next ones are on their way. Nothing is in those that end up in `unread`, by place.
+
+    Raises:
+        SourceError: when it is not a file but the store that fails.
+    """
     store, listed = files[0].store, [file.info for file in files if file.info]
     each: Iterator[Callable[[], bytes]] = (file.content for file in files)
     if store is not None and len(listed) == len(files):
         each = (got.result for _, got in get_each(store, listed))
-    for file, content in zip(files, each, strict=True):
+    for place, (file, content) in enumerate(zip(files, each, strict=True)):
         try:
             found = content()
         except UNREADABLE as error:
-            raise unreadable(file.name, error) from error
+            unread[place], found = unreadable(file.name, error), b""
+            if unread[place].file is None:
+                raise unread[place] from error
         yield found
 
 
@@ -178,7 +209,7 @@ def _remote(address: str, server: Server) -> list[_File]:
     return [_File(store.uri(info.key), info.key, store, info) for info in store.list("") if _listable(info.key)]
 
 
-def _table(files: Sequence[_File], texts: Collection[str], scratch: Path) -> Table:
+def _table(files: Sequence[_File], texts: Collection[str], scratch: Path) -> Files:
     for file in files:
         if file.name.endswith(_PROFILE):
             raise SourceError(f"{file.name} holds counts only; name rows, or as the reference the reference.json of the counts")

@@ -19,7 +19,7 @@ from stationkeeper.workloads.checks.comparison import Comparison
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.drift.baseline import against, plain
 from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.rowchecks import RowFindings, divided, judge_rows
+from stationkeeper.workloads.drift.rowchecks import RowFindings, judge_rows
 from stationkeeper.workloads.drift.verdict import judge, unreadable
 from stationkeeper.workloads.drift.windows import Window
 
@@ -86,7 +86,7 @@ class Checker:
             profile = against(profile, reference)
         captured, rows = self._rows(window)
         evidence = Evidence(
-            counts=judge(profile, divided(policy), importance=importance),
+            counts=judge(profile, policy, importance=importance),
             rows=rows,
             reference_rows=reference.rows,
             baseline=self.comparison.name,

@@ -11,7 +11,7 @@ from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift.calibration import Group, calibrate, level, limit, ordinary
 from stationkeeper.workloads.drift.chance import p_value
 from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.reference import AnyReference
+from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfile
 from stationkeeper.workloads.drift.statistics import Statistic, compare, fitting
 from stationkeeper.workloads.drift.variation import ColumnVariation
 
@@ -50,10 +50,10 @@ class _Measured:
         return self.statistic.value > limit(self.threshold(alpha))
 
 
-def lasting(profile: Profile, checks: Sequence[Check]) -> Iterator[float]:
+def lasting(reference: ReferenceProfile, checks: Sequence[Check], rows: int) -> Iterator[float]:
     """Of each calibrated check: how windows of this size resemble the ones before them, as far as the reference knows."""
     for check in checks:
-        known = ordinary(profile.layout.reference.variation, check.group, check.column.name, profile.rows)
+        known = ordinary(reference.variation, check.group, check.column.name, rows)
         if known and check.given is None and (spread := known.spreads.get(fitting(check.asked.test, check.column.kind))):
             yield spread.stays
 

@@ -3,6 +3,9 @@
 What is promised is a rate of events in a day, and an event takes M of N windows. Windows of an hour have 24 chances a day, and where
 weather stays the next window breaches with the one before: two of three are no second opinion then. Windows are taken for a chain in
 which a breach is followed by another one as often as two normal variables of their correlation exceed a bound together.
+
+What is divided among the checks of a window is the share of windows, never the rate of events: ten segments of which each brings a tenth
+of the events breach three times as many windows together as one does, and windows of different segments make up an event, too.
 """
 
 import math
@@ -25,7 +28,8 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 def window_rate(policy: DriftPolicySpec, stays: Iterable[float] = ()) -> float:
-    """The share of windows in which any calibrated check may breach by chance; at most the policy's `falseAlarmRate`, and a fifth.
+    """The share of windows in which any calibrated check of one part may breach by chance; of all parts (`parts`) together at most the
+    policy's `falseAlarmRate`, and a fifth.
 
     Args:
         policy: its rate is that of days; its windows and M of N say what a day is made of.
@@ -33,7 +37,13 @@ def window_rate(policy: DriftPolicySpec, stays: Iterable[float] = ()) -> float:
     """
     chances = _DAY / parse_duration(policy.window).total_seconds()
     lasting = round(max(stays, default=0.0), 3)
-    return _window_rate(policy.false_alarm_rate, chances, policy.breach.windows, policy.breach.of, lasting)
+    return _window_rate(policy.false_alarm_rate, chances, policy.breach.windows, policy.breach.of, lasting) / parts(policy)
+
+
+def parts(policy: DriftPolicySpec) -> int:
+    """What shares the promise: the columns, each test of all columns, each segment that there may be, whatever a window brings."""
+    asked = policy.features.multivariate
+    return 1 + (len(set(asked.tests)) if asked else 0) + sum(segment.max_values + 1 for segment in policy.segments)
 
 
 @lru_cache(maxsize=256)

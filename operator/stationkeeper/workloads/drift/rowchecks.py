@@ -9,11 +9,11 @@ from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.manifest import Column
 from stationkeeper.api.report import MultivariateResult, SegmentResult, Violation
 from stationkeeper.workloads.drift import rowdata, segments
-from stationkeeper.workloads.drift.hysteresis import window_rate
 from stationkeeper.workloads.drift.multivariate import Components, Samples, judge_multivariate, withheld
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.rowdata import Looked, Typed, look, typed
 from stationkeeper.workloads.drift.segments import judge_segments
+from stationkeeper.workloads.drift.verdict import by_chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,7 @@ def judge_rows(
 ) -> RowFindings:
     """Judge the rows of a window.
 
-    The tests of all columns together and the segments divide `policy.falseAlarmRate` between them; one more share is left for
-    the columns, which profiles judge.
+    The tests of all columns together and the segments share the policy's promise with the columns, which profiles judge.
 
     Args:
         rows: of the window, features by their plain names; other columns are ignored.
@@ -92,15 +91,17 @@ def judge_looked(
         few = f"{looked.rows} captured rows are fewer than the {policy.min_samples} of minSamples"
         together = withheld(policy.features.multivariate, few, looked.rows)
         return RowFindings(multivariate=together, segments=segments.withheld(policy.segments, few), notes=[*notes, few])
-    alpha = window_rate(policy) / max(len(reference.features), 1)
-    broken = rowdata.violations(looked, reference, policy.schema_, alpha, whole)
+    alpha = by_chance(reference, policy, looked.rows)
+    broken = rowdata.violations(looked, reference, policy.schema_, alpha / max(len(reference.features), 1), whole)
     if rows is None:
         return RowFindings(violations=broken, notes=notes)
-    shared, kept = divided(policy), rows.sample
+    kept = rows.sample
     return RowFindings(
         violations=[*broken, *rowdata.duplicates(rows.current, policy.schema_)],
-        multivariate=_together(rows.current, kept, shared, rows.pca, rows.seed),
-        segments=judge_segments(rows.current.columns, None if kept is None else kept.columns, reference, shared, importance),
+        multivariate=_together(rows, policy, alpha),
+        segments=judge_segments(
+            rows.current.columns, None if kept is None else kept.columns, reference, policy, alpha, importance
+        ),
         notes=notes,
     )
 
@@ -110,27 +111,18 @@ def needs_rows(policy: DriftPolicySpec) -> bool:
     return bool(policy.features.multivariate or policy.segments or policy.schema_.max_duplicate_share is not None)
 
 
-def divided(policy: DriftPolicySpec) -> DriftPolicySpec:
-    """The policy with its false-alarm rate divided among what shares it: the columns, each test of all columns, each segment."""
-    asked = policy.features.multivariate
-    parts = 1 + (len(asked.tests) if asked else 0) + segments.most(policy.segments)
-    return policy.model_copy(update={"false_alarm_rate": policy.false_alarm_rate / parts})
-
-
 def _whole(features: Sequence[Column], kept: Typed | None) -> frozenset[str]:
     if features or kept is None:
         return frozenset(feature.name for feature in features if feature.integer)
     return rowdata.whole_numbers(kept)
 
 
-def _together(
-    current: Typed, kept: Typed | None, policy: DriftPolicySpec, pca: Components | None, seed: int
-) -> list[MultivariateResult]:
-    check = policy.features.multivariate
+def _together(rows: Whole, policy: DriftPolicySpec, alpha: float) -> list[MultivariateResult]:
+    check, current, kept = policy.features.multivariate, rows.current, rows.sample
     if check is None:
         return []
     ignored = {column.name for column in policy.features.columns if column.ignore}
     names = [name for name in current.columns if name not in ignored and (kept is None or name in kept.columns)]
     before = None if kept is None else {name: kept.columns[name] for name in names}
-    samples = Samples({name: current.columns[name] for name in names}, before, seed)
-    return judge_multivariate(samples, check, pca, window_rate(policy))
+    samples = Samples({name: current.columns[name] for name in names}, before, rows.seed)
+    return judge_multivariate(samples, check, rows.pca, alpha)

@@ -41,11 +41,6 @@ class _Part:
     reference: Columns
 
 
-def most(segments: Sequence[Segment]) -> int:
-    """How many segments there may be: all share one false-alarm rate, whatever the window brings."""
-    return sum(segment.max_values + 1 for segment in segments)
-
-
 def withheld(segments: Sequence[Segment], why: str) -> list[SegmentResult]:
     """One result for each column, where its segments cannot be judged."""
     verdict = Verdict.INSUFFICIENT_DATA
@@ -57,6 +52,7 @@ def judge_segments(
     sample: Columns | None,
     reference: ReferenceProfile,
     policy: DriftPolicySpec,
+    alpha: float,
     importance: Mapping[str, float],
 ) -> list[SegmentResult]:
     """Judge the segments of a window, in the policy's order, the largest first.
@@ -65,7 +61,8 @@ def judge_segments(
         current: rows of the window, as columns; features that could not be read are left out.
         sample: rows of the reference alike; None where none are kept.
         reference: whose bins are used.
-        policy: what is checked; its false-alarm rate is that of one segment.
+        policy: what is checked.
+        alpha: how often chance may breach any check of one segment.
         importance: of the features, where it is known.
     """
     names = current.keys() & (sample or {}).keys()
@@ -79,7 +76,7 @@ def judge_segments(
             found += withheld([segment], known)
         else:
             spec = _without(policy, segment.column, names)
-            found += [_judge(part, bins, spec, importance) for part in _parts(segment, now, before)]
+            found += [_judge(part, bins, spec, alpha, importance) for part in _parts(segment, now, before)]
     return found
 
 
@@ -121,7 +118,7 @@ def _part(
     return _Part(column, label, at(current, rows), at(sample, kept))
 
 
-def _judge(part: _Part, bins: Profile, policy: DriftPolicySpec, importance: Mapping[str, float]) -> SegmentResult:
+def _judge(part: _Part, bins: Profile, policy: DriftPolicySpec, alpha: float, importance: Mapping[str, float]) -> SegmentResult:
     rows, kept = height(part.current), height(part.reference)
     if rows < policy.min_samples:
         return _open(part, rows, f"{rows} rows are fewer than the {policy.min_samples} of minSamples")
@@ -130,7 +127,7 @@ def _judge(part: _Part, bins: Profile, policy: DriftPolicySpec, importance: Mapp
     now, before = bins.fresh(), bins.fresh()
     now.update(part.current, {})
     before.update(part.reference, {})
-    findings = judge(against(now, rebased(bins.layout.reference, before)), policy, importance=importance)
+    findings = judge(against(now, rebased(bins.layout.reference, before)), policy, alpha, importance=importance)
     groups = (findings.data, findings.features)
     verdict = next((v for v in (Verdict.BREACHED, Verdict.INSUFFICIENT_DATA) if v in {g.verdict for g in groups}), Verdict.PASSED)
     message = "; ".join(g.message for g in groups if g.verdict is verdict)

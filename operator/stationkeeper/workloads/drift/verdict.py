@@ -63,20 +63,23 @@ class Findings:
         return "; ".join(dict.fromkeys([*first, *rest]))
 
 
-def judge(profile: Profile, policy: DriftPolicySpec, *, importance: Mapping[str, float] = {}) -> Findings:
+def judge(
+    profile: Profile, policy: DriftPolicySpec, alpha: float | None = None, *, importance: Mapping[str, float] = {}
+) -> Findings:
     """Judge a window's traffic against the reference that it was counted with.
 
     Args:
         profile: the window.
         policy: what is checked.
+        alpha: how often chance may breach any calibrated check; None for what the policy promises (`by_chance`).
         importance: share of the model's score that each feature carries; empty where the revision does not know it.
     """
     reference = profile.layout.reference
     features, unknown = _feature_checks(reference.features, policy)
-    checks = features + [Check("predictions", column, policy.predictions) for column in reference.predictions]
+    checks = features + _prediction_checks(reference, policy)
     # One promise over all checks of the window: each distribution that is calibrated, and the completeness of each feature.
     calibrated = sum(check.given is None for check in checks)
-    alpha = window_rate(policy, lasting(profile, checks))
+    alpha = by_chance(reference, policy, profile.rows) if alpha is None else alpha
     violations = schema.violations(profile, policy.schema_, alpha / max(calibrated + len(reference.features), 1))
     results = judge_columns(profile, checks, alpha, len(reference.features), importance)
     drift, shift = results[: len(features)], results[len(features) :]
@@ -98,10 +101,18 @@ def judge(profile: Profile, policy: DriftPolicySpec, *, importance: Mapping[str,
     )
 
 
+def by_chance(reference: ReferenceProfile, policy: DriftPolicySpec, rows: int) -> float:
+    """The share of windows of so many rows in which chance may breach any check of the columns, or of any other part (`parts`).
+
+    How long the weather of the columns stays is heeded by all parts alike: of whole rows it is not known.
+    """
+    checks = _feature_checks(reference.features, policy)[0] + _prediction_checks(reference, policy)
+    return window_rate(policy, lasting(reference, checks, rows))
+
+
 def calibrated(reference: ReferenceProfile, policy: DriftPolicySpec) -> list[Group]:
     """The groups of which some threshold is calibrated."""
-    checks = _feature_checks(reference.features, policy)[0]
-    checks += [Check("predictions", column, policy.predictions) for column in reference.predictions]
+    checks = _feature_checks(reference.features, policy)[0] + _prediction_checks(reference, policy)
     found = {check.group for check in checks if check.given is None} | ({"features"} if policy.features.multivariate else set())
     return [group for group in GROUPS if group in found]
 
@@ -120,7 +131,7 @@ def _notes(reference: ReferenceProfile) -> list[str]:
             "are those of all"
         )
     if reference.unstable:
-        named = f"{', '.join(reference.unstable[:_NAMED])}{_more(len(reference.unstable))}"
+        named = f"{', '.join(reference.unstable[:_NAMED])}{more(len(reference.unstable))}"
         notes.append(
             f"{UNSTABLE}: {named} moved within the reference by more than its days and weather do; thresholds are wide there"
         )
@@ -136,6 +147,10 @@ def _feature_checks(columns: Sequence[AnyReference], policy: DriftPolicySpec) ->
         if not (column.name in own and own[column.name].ignore)
     ]
     return checks, [_unknown(check, known) for name, check in own.items() if name not in known]
+
+
+def _prediction_checks(reference: ReferenceProfile, policy: DriftPolicySpec) -> list[Check]:
+    return [Check("predictions", column, policy.predictions) for column in reference.predictions]
 
 
 def _unknown(check: ColumnCheck, known: Sequence[str]) -> ColumnResult:
@@ -182,7 +197,7 @@ def _features(
     profile: Profile,
 ) -> GroupVerdict:
     if unknown:
-        return GroupVerdict(Verdict.ERROR, "; ".join(u.message for u in unknown[:2]) + _more(len(unknown), 2))
+        return GroupVerdict(Verdict.ERROR, "; ".join(u.message for u in unknown[:2]) + more(len(unknown), 2))
     if share is None:
         return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"no feature could be compared over {profile.rows} rows")
     weights, limit = _weights(results), policy.features.max_drifted_share
@@ -191,7 +206,7 @@ def _features(
     message = f"{len(drifted)} of {len(results) - len(open_)} features drifted"
     if drifted:
         carried = f" ({share:.0%} by importance)" if any(r.importance for r in results) else ""
-        message += f"{carried}: {', '.join(r.message for r in drifted[:_NAMED])}{_more(len(drifted))}"
+        message += f"{carried}: {', '.join(r.message for r in drifted[:_NAMED])}{more(len(drifted))}"
     if drifted and share >= limit:
         return GroupVerdict(Verdict.BREACHED, message)
     if open_ and sum(weights[r.name] for r in (*drifted, *open_)) / sum(weights.values()) >= limit:
@@ -220,9 +235,10 @@ def _ranked(results: Iterable[ColumnResult]) -> list[ColumnResult]:
     return sorted(results, key=lambda r: -(r.statistic or 0) / max(r.threshold or 0, 1e-9))
 
 
-def _more(count: int, named: int = _NAMED) -> str:
+def more(count: int, named: int = _NAMED) -> str:
+    """What is said of those that are not named."""
     return f" and {count - named} more" if count > named else ""
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + _more(len(names), 20)
+    return ", ".join(names[:20]) + more(len(names), 20)

@@ -1,5 +1,6 @@
 """What a person may name: rows and profiles, files and folders, here and in S3."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ HERE = Server()
 
 def rows(address: str, scratch: Path, server: Server = HERE) -> pl.DataFrame:
     """The current rows, beside a reference like `ROWS`."""
-    found = open_current(address, server, LIKE, scratch)
+    found = open_current(address, server, LIKE, scratch).rows
     assert not isinstance(found, Profile)
     return frame(found)
 
@@ -89,7 +90,7 @@ def test_stored_counts_are_read_and_merged(tmp_path: Path, scratch: Path) -> Non
         (flushed / f"{number}.profile").write_bytes(helpers.profile(reference, 100, number).encode())
     loaded = load_reference(str(tmp_path / "reference.json"), HERE)
     assert isinstance(loaded, ReferenceProfile)
-    merged = open_current(str(flushed), HERE, loaded, scratch)
+    merged = open_current(str(flushed), HERE, loaded, scratch).rows
     assert isinstance(merged, Profile)
     assert merged.rows == 300
 
@@ -119,15 +120,49 @@ def test_a_folder_of_profiles_in_s3_is_added_up_and_what_is_wrong_is_named(
     one = helpers.profile(reference, 2)
     store = MemoryStore({f"{i:03}.profile": one.encode() for i in range(40)}, name="s3://models/flights")
     monkeypatch.setattr(S3Store, "open", lambda _storage: store)
-    total = open_current("s3://models/flights/", HERE, reference, scratch)
+    total = open_current("s3://models/flights/", HERE, reference, scratch).rows
     assert isinstance(total, Profile)
     assert total.rows == 80
     store.objects["007.profile"] = one.encode()[:-1]
-    with pytest.raises(SourceError, match=r"s3://models/flights/007.profile cannot be read: .* checksum"):
-        open_current("s3://models/flights/", HERE, reference, scratch)
+    found = open_current("s3://models/flights/", HERE, reference, scratch)
+    assert isinstance(found.rows, Profile)
+    assert found.rows.rows == 78, "the others count"
+    assert [
+        re.fullmatch(r"s3://models/flights/007.profile cannot be read: .* checksum.*", str(e)) is None for e in found.lost
+    ] == [False]
     store.before = lambda operation, key: store.objects.pop(key) if (operation, key) == ("get", "011.profile") else None
     with pytest.raises(SourceError, match=r"cannot read s3://models/flights/011.profile: there is no such object"):
         open_current("s3://models/flights/", HERE, reference, scratch)
+
+
+def test_files_that_cannot_be_read_do_not_hold_up_the_others(tmp_path: Path, scratch: Path) -> None:
+    ROWS.write_parquet(tmp_path / "a.parquet")
+    ROWS.with_columns(temp=pl.concat_list("code")).write_parquet(tmp_path / "b.parquet")
+    (tmp_path / "c.ndjson").write_text("{")
+    damaged = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "d.parquet").write_bytes(damaged.replace(b"PAR1", b"PAR0"))
+    (tmp_path / "e.parquet").write_bytes(damaged[:4] + bytes(40) + damaged[44:])  # its end tells of rows that are no more
+    opened = open_current(str(tmp_path), HERE, LIKE, scratch)
+    assert not isinstance(opened.rows, Profile)
+    assert opened.rows.rows == 6
+    with pytest.raises(SourceError, match=r"e.parquet cannot be read") as raised:
+        frame(opened.rows)
+    opened = opened.without(raised.value)
+    assert not isinstance(opened.rows, Profile)
+    assert frame(opened.rows).to_dict(as_series=False) == ROWS.to_dict(as_series=False)
+    assert sorted(Path(error.file or "").name for error in opened.lost) == ["b.parquet", "c.ndjson", "d.parquet", "e.parquet"]
+    assert all("replace or remove it" in str(error) for error in opened.lost)
+    with pytest.raises(SourceError, match=r"c.ndjson"):
+        opened.without(opened.lost[0])
+    with pytest.raises(SourceError, match=r"a.parquet"):
+        opened.without(SourceError("a.parquet", str(tmp_path / "a.parquet")))
+
+
+def test_a_reference_with_a_damaged_file_is_none(tmp_path: Path, scratch: Path) -> None:
+    ROWS.write_parquet(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SourceError, match=r"b.parquet cannot be read"):
+        open_reference(str(tmp_path), HERE, scratch)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from stationkeeper.workloads.drift import table
 from stationkeeper.workloads.drift.components import fit_components
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile, build_reference
-from stationkeeper.workloads.drift.rowchecks import divided, judge_rows
+from stationkeeper.workloads.drift.rowchecks import judge_rows
 from stationkeeper.workloads.drift.rowdata import typed
 from stationkeeper.workloads.drift.verdict import judge
 from stationkeeper.workloads.drift.windows import Window
@@ -82,7 +82,7 @@ def eager(before: pl.DataFrame, now: pl.DataFrame, spec: DriftPolicySpec) -> dic
     together = fit_components(before, features, seed=20130401) if spec.features.multivariate else None
     rows = judge_rows(now, whole, spec, sample=before, pca=together, seed=20130401, features=features)
     evidence = Evidence(
-        judge(counts, divided(spec)), rows, answers=False, watched=False, reference_rows=whole.rows, baseline="the reference"
+        judge(counts, spec), rows, answers=False, watched=False, reference_rows=whole.rows, baseline="the reference"
     )
     digest = sha256(canonical_json(spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)))
     subject = Subject("the current rows", "the defaults", "", digest, 1, whole.digest)
@@ -109,7 +109,7 @@ def streamed(folder: Path, before: pl.DataFrame, now: pl.DataFrame, spec: DriftP
     for name, rows in (("before", before), ("now", now)):
         rows.write_parquet(folder / f"{name}.parquet", row_group_size=400)
     reference = open_reference(str(folder / "before.parquet"), Server(), folder)
-    return said(check_frames(reference, open_current(str(folder / "now.parquet"), Server(), reference, folder), spec))
+    return said(check_frames(reference, open_current(str(folder / "now.parquet"), Server(), reference, folder).rows, spec))
 
 
 @pytest.mark.parametrize(("before", "now", "asked"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
@@ -132,7 +132,7 @@ def test_text_gives_the_report_of_the_same_parquet(ending: str, tmp_path: Path, 
             timed = rows.with_columns(at=pl.datetime(2013, 1, 1) + pl.duration(minutes=pl.int_range(rows.height)))
             _write(timed, tmp_path / f"{name}.{kind}")
         reference = open_reference(str(tmp_path / f"before.{kind}"), Server(), tmp_path)
-        current = open_current(str(tmp_path / f"now.{kind}"), Server(), reference, tmp_path)
+        current = open_current(str(tmp_path / f"now.{kind}"), Server(), reference, tmp_path).rows
         found = check_frames(reference, current, helpers.policy(), roles, Names())
         reports.append(found.model_dump(exclude={"created_at"}))
     assert reports[0] == reports[1] == reports[2]
@@ -161,7 +161,7 @@ def test_a_folder_gives_the_report_of_all_rows_though_types_differ_between_files
         )
     )
     spec = DriftPolicySpec.model_validate(STRICT)
-    found = said(check_frames(before, open_current(str(folder), Server(), table.FrameTable(before), tmp_path), spec))
+    found = said(check_frames(before, open_current(str(folder), Server(), table.FrameTable(before), tmp_path).rows, spec))
     assert found == said(check_frames(before, whole, spec))
     assert {(v["type"], v["column"]) for v in found["violations"] if v["type"] != "baseline_drift"} == {
         ("data_type", "temp"), ("completeness", "temp"), ("completeness", "carrier"), ("duplicate_rows", "*"),

@@ -7,8 +7,9 @@ import pytest
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
 from stationkeeper.api.report import SegmentResult
+from stationkeeper.workloads.drift.hysteresis import parts
 from stationkeeper.workloads.drift.reference import build_reference
-from stationkeeper.workloads.drift.segments import judge_segments, most
+from stationkeeper.workloads.drift.segments import judge_segments
 from tests.unit.workloads.drift import helpers
 
 Columns = dict[str, Any]
@@ -23,6 +24,7 @@ def traffic(rows: int, seed: int, shares: tuple[float, ...] = (0.4, 0.3, 0.2, 0.
 
 REFERENCE = build_reference(helpers.frame(traffic(20_000, 7)), helpers.FEATURES, {})
 SAMPLE = traffic(10_000, 8)
+ALPHA = 0.01 / 12  # of the columns and ten segments with their rest
 
 
 def policy(**more: Any) -> DriftPolicySpec:
@@ -30,7 +32,7 @@ def policy(**more: Any) -> DriftPolicySpec:
 
 
 def judged(current: Columns, sample: Columns | None = SAMPLE, **more: Any) -> list[SegmentResult]:
-    return judge_segments(current, sample, REFERENCE, policy(**more), {})
+    return judge_segments(current, sample, REFERENCE, policy(**more), ALPHA, {})
 
 
 def verdicts(found: list[SegmentResult]) -> dict[str, str]:
@@ -125,16 +127,16 @@ def test_every_column_named_gets_its_segments() -> None:
 def test_importance_weighs_in_segments() -> None:
     current = traffic(8_000, 1)
     current["temp"] = current["temp"] - 5
-    found = judge_segments(current, SAMPLE, REFERENCE, policy(), {"temp": 0.01, "distance": 0.98, "holiday": 0.01})
+    found = judge_segments(current, SAMPLE, REFERENCE, policy(), ALPHA, {"temp": 0.01, "distance": 0.98, "holiday": 0.01})
     assert {(s.verdict.value, round(s.drifted_share or 0, 2)) for s in found} == {("Passed", 0.01)}
 
 
 def test_healthy_segments_alarm_no_more_often_than_promised() -> None:
     promise, windows = 0.2, 40
     spec = policy(features={"maxDriftedShare": 0.01}, minSamples=200, schema={"maxMissingIncrease": 0})
-    spec = spec.model_copy(update={"false_alarm_rate": promise / most(spec.segments)})
+    alpha = promise / parts(spec)
     alarms = 0
     for seed in range(windows):
-        found = judge_segments(traffic(2_500, 100 + seed), SAMPLE, REFERENCE, spec, {})
+        found = judge_segments(traffic(2_500, 100 + seed), SAMPLE, REFERENCE, spec, alpha, {})
         alarms += any(s.verdict == "Breached" for s in found)
     assert alarms <= promise * windows + 3 * np.sqrt(promise * windows)
