@@ -46,7 +46,10 @@ class SchemaChecks(ApiModel):
     extra_columns: Annotated[Answer, Field(description="When requests bring columns that the model does not know.")] = "Ignore"
     type_mismatch: Annotated[
         Answer,
-        Field(description="When values cannot be read as the column's type, or a column of whole numbers brings fractions."),
+        Field(
+            description="When values cannot be read as the column's type or are infinite, a column of whole numbers brings fractions, or "
+            "one of fractions whole numbers alone."
+        ),
     ] = "Breach"
     max_missing_increase: Annotated[
         float,

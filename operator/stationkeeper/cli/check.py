@@ -111,8 +111,11 @@ def read_policy(path: Path) -> DriftPolicySpec:
         documents = [found for found in yaml.safe_load_all(path.read_text()) if found is not None]
     except OSError as error:
         raise CommandError(f"policy {path} cannot be read: {error.strerror or error}") from error
+    except yaml.MarkedYAMLError as error:
+        at = f" in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}" if error.problem_mark else ""
+        raise CommandError(f"policy {path} is no YAML: {error.problem}{at}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CommandError(f"policy {path}: {error}") from error
+        raise CommandError(f"policy {path} is no YAML: {' '.join(str(error).split())}") from error
     policies = [found for found in documents if isinstance(found, dict) and found.get("kind", "DriftPolicy") == "DriftPolicy"]
     if len(policies) != 1:
         raise CommandError(

@@ -19,7 +19,8 @@ from tests.benchmarks.drift.alarms import ALPHA, Generator, Rate, Share, alarms,
 from tests.benchmarks.drift.batch import Batch
 from tests.benchmarks.drift.curves import Panel, pictured
 from tests.benchmarks.drift.population import ANSWERS, COLUMNS, REFERENCE_ROWS, Numbers, Words, drawn, reference, rowwise
-from tests.benchmarks.drift.traffic import SCENARIOS, Rates, rates
+from tests.benchmarks.drift.segmented import segmented
+from tests.benchmarks.drift.traffic import SCENARIOS, Rates, Traffic, rates
 
 SIZES: Final = (200, 500, 2_000, 10_000, 100_000, 1_000_000)
 ROWWISE: Final = (200, 2_000)  # rows of windows that are drawn row by row, to see that counts tell the same
@@ -149,6 +150,14 @@ def _calibrated(runs: int, tests: Sequence[Test]) -> None:
         _rates(scenario.name, rates(scenario, [(t, h) for t in tests for h in HOURS[:-1]], range(runs), timed=False))
 
 
+def _segments(runs: int) -> None:
+    print("\nHealthy hours, judged in every segment\n")
+    _head("traffic", "`falseAlarmRate`, a month", "drifts a month", "any segment")
+    for traffic in (Traffic("independent rows"), SCENARIOS[0]):
+        for alpha in (0.1, 1.0):
+            _row(traffic.name, f"{30 * alpha:g}", *segmented(traffic, range(runs), alpha=alpha))
+
+
 def _rates(name: str, of: Mapping[tuple[Test, int], Rates]) -> None:
     for (test, hours), found in of.items():
         _row(name, test, f"{hours} h", f"{found.events.months:.0f}", found.events, f"{found.any.of:,}", found.any)
@@ -183,7 +192,10 @@ def main() -> None:
     """Print all tables as Markdown, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", choices=["independent", "dependent", "calibrated", "moved", "power", []], help="without any: all"
+        "parts",
+        nargs="*",
+        choices=["independent", "dependent", "calibrated", "segments", "moved", "power", []],
+        help="without any: all",
     )
     parser.add_argument("--windows", type=int, default=10_000, help="healthy windows for each figure")
     parser.add_argument("--references", type=int, default=REFERENCES, help="that windows of independent rows are shared among")
@@ -200,6 +212,7 @@ def main() -> None:
         "independent": lambda: _independent(asked.windows, asked.tests or TESTS, asked.rows, asked.references),
         "dependent": lambda: _dependent(asked.runs, asked.tests or DEPENDENT_TESTS),
         "calibrated": lambda: _calibrated(asked.runs, asked.tests or DEPENDENT_TESTS),
+        "segments": lambda: _segments(max(asked.runs * 2 // 5, 1)),
         "moved": lambda: _moved(max(asked.runs // 8, 1)),
         "power": lambda: _powers(max(asked.windows // 25, 20), asked.picture),
     }

@@ -3,6 +3,7 @@
 Small files are read whole, and neighbours together. Large text is written once as Parquet: its columns cannot be read one by one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,7 +134,9 @@ def _csv(path: Path, texts: Collection[str]) -> list[pl.LazyFrame]:
     """The rows by the types of the first ones; and by those of all, which is slow, where a column changes its type further down:
     then it is text, and that is no error but a finding.
     """
-    names = pl.scan_csv(path, n_rows=0, glob=False, infer_schema=False).collect_schema().names()
+    names = [name or "" for name in pl.read_csv(path, n_rows=1, has_header=False, infer_schema=False, glob=False).row(0)]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ArtifactError(f"it names the column {twice[0]!r} twice: which of the two is meant is not known")
     types = {name: pl.String for name in names if name in texts}
     return [
         pl.scan_csv(path, glob=False, null_values=NULLS, infer_schema_length=rows, try_parse_dates=True, schema_overrides=types)

@@ -104,7 +104,7 @@ def _column(name: str, dtype: pl.DataType) -> Column | None:
 
 def _left_out(name: str, dtype: pl.DataType, roles: Roles) -> str:
     hint = "; as the timestamp it would tell what ordinary weeks differ by" if roles.timestamp is None else ""
-    hint = hint if dtype.is_temporal() else ""
+    hint = hint if isinstance(dtype, pl.Datetime | pl.Date) else ""
     return f"{name} holds {dtype} and was not compared{hint}"
 
 
@@ -124,7 +124,7 @@ def count(table: Table, reference: ReferenceProfile, roles: Roles, whole: frozen
     """
     known(table.schema, roles.predictions, "the current rows")
     counted = count_rows(table, reference, whole=whole)
-    for name in (name for name in roles.predictions if name in counted.wrong):
+    for name in (name for name in roles.predictions if name in counted.wrong and table.rows):  # no rows have no type either
         raise FrameError(f"the prediction {name!r} in the current rows {_reason(counted.wrong[name])}, as in the reference")
     lacking = {
         column.name: "is not among the current rows" for column in reference.predictions if column.name not in table.schema
@@ -134,7 +134,7 @@ def count(table: Table, reference: ReferenceProfile, roles: Roles, whole: frozen
     named = {column.name for column in (*reference.features, *reference.predictions)}
     unknown = sorted(set(table.schema) - named - roles.taken)
     profile.extra(unknown, table.rows)  # noqa: S610 - nobody's SQL
-    notes = [f"{name} {why}: this prediction was not compared" for name, why in sorted(lacking.items())]
+    notes = [f"{name} {why}: this prediction was not compared" for name, why in sorted(lacking.items()) if table.rows]
     return Current(profile, counted.looked, notes)
 
 

@@ -44,6 +44,9 @@ class NumericReference(Tolerant):
     missing: Count
     minimum: float | None = None
     maximum: float | None = None
+    fractions: Annotated[float | None, Field(ge=0, le=1)] = (
+        None  # share of its numbers that are not whole; None of earlier builds
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -193,7 +196,9 @@ class Numbers:
 
     def __init__(self, name: str, chosen: Floats) -> None:
         self._name = name
-        self._center, self._scale = _fitting_grid(chosen[np.isfinite(chosen)])
+        finite = chosen[np.isfinite(chosen)]
+        self._center, self._scale = _fitting_grid(finite)
+        self._fractions = float((finite != np.floor(finite)).mean()) if finite.size else None
         self._cells = np.zeros(grid.CELLS, dtype=np.int64)
         self._low, self._high = np.inf, -np.inf
 
@@ -230,6 +235,7 @@ class Numbers:
             missing=int(self._cells[grid.NAN].sum()),
             minimum=whole._low + 0.0 if finite else None,
             maximum=whole._high + 0.0 if finite else None,
+            fractions=self._fractions,
         )
 
 

@@ -12,10 +12,12 @@ from stationkeeper.workloads.drift.calibration import Group, calibrate, level, l
 from stationkeeper.workloads.drift.chance import p_value
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfile
-from stationkeeper.workloads.drift.statistics import Statistic, compare, fitting
+from stationkeeper.workloads.drift.statistics import Measure, Statistic, compare, fitting
 from stationkeeper.workloads.drift.variation import ColumnVariation
 
 MIN_VALUES: Final = 30  # on each side, to compare anything; non-missing ones where distribution functions are compared
+MIN_REFERENCE: Final = 200  # of the reference, where fewer would not show what everybody wants to see
+_MEDIUM: Final = 0.5  # standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ def _measure(profile: Profile, check: Check) -> _Measured:
     return _Measured(check, found, ordinary(profile.layout.reference.variation, check.group, column.name, profile.rows))
 
 
+def coarse(measure: Measure, threshold: Threshold) -> bool:
+    """Whether so few rows do not show a shift of half a standard deviation, which is a medium effect (Cohen 1988)."""
+    return threshold.noise > measure.effect_of(_MEDIUM)
+
+
 def _result(measured: _Measured, alpha: float, importance: Mapping[str, float]) -> ColumnResult:
     check, statistic = measured.check, measured.statistic
     name, group, given = check.column.name, check.group, check.given
@@ -98,6 +105,8 @@ def _result(measured: _Measured, alpha: float, importance: Mapping[str, float]) 
     verdict, message = Verdict.INSUFFICIENT_DATA, f"{name} holds too few values to compare"
     if known and threshold is not None:
         verdict = Verdict.BREACHED if statistic.value > threshold else Verdict.PASSED
+        if verdict is Verdict.PASSED and parts and coarse(statistic.measure, parts) and statistic.reference_size < MIN_REFERENCE:
+            verdict = Verdict.INSUFFICIENT_DATA  # a window may be as small as the policy says, which hysteresis heeds
         relation = ">" if verdict is Verdict.BREACHED else "<="
         message = f"{name} ({statistic.measure.short} {statistic.value:.2g} {relation} {threshold:.2g})"
     return ColumnResult(

@@ -24,7 +24,8 @@ from stationkeeper.workloads.drift.grid import Floats, Ints
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.variation import ColumnVariation
 
-MIN_WHOLE: Final = 100  # values of the reference that must all be whole before fractions are strange
+MIN_WHOLE: Final = 100  # values that must all be whole before fractions are strange, or their absence
+_FRACTIONS: Final = 0.5  # share of the reference's numbers: where most are fractions, whole numbers alone are strange
 _NAMED: Final = 3  # examples
 _LENGTH: Final = 40  # characters of an example
 UNKNOWN: Final = 1_000  # unseen words that are counted: of more, the most frequent
@@ -102,6 +103,7 @@ class Seen:
     misread: int = 0  # texts that are no numbers
     fractions: int = 0  # numbers that are not whole ...
     fraction: float | None = None  # ... and the first of them
+    infinite: int = 0  # numbers beyond the reference's range that are infinite
     numbers: Thinned = field(default_factory=lambda: Thinned(np.empty(0)))
     unknown: Mapping[str, int] = field(default_factory=dict)  # rows of the words that the reference does not name
     value: float | str | None = None  # the first that is not missing ...
@@ -112,8 +114,9 @@ class Seen:
         """Look at numbers, NaN for missing; at their fractions only where the reference is `whole`."""
         counts = column.count(values)
         fractions, fraction = _fractions(values) if whole else (0, None)
+        infinite = int(np.isinf(values).sum()) if counts[0] or counts[-2] else 0
         value, varies = _only(values, counts)
-        return cls(counts, misread, fractions, fraction, Thinned.of(values), value=value, varies=varies)
+        return cls(counts, misread, fractions, fraction, infinite, Thinned.of(values), value=value, varies=varies)
 
     @classmethod
     def of_words(cls, column: CategoricalReference, tally: Mapping[Any, int], rest: int = 0) -> "Seen":
@@ -140,6 +143,7 @@ class Seen:
             misread=self.misread + other.misread,
             fractions=self.fractions + other.fractions,
             fraction=other.fraction if self.fraction is None else self.fraction,
+            infinite=self.infinite + other.infinite,
             numbers=self.numbers + other.numbers,
             unknown=unknown,
             value=known[0] if known else None,
@@ -223,9 +227,14 @@ def violations(
             continue
         seen = rows.seen[column.name]
         variation = ordinary(reference.variation, "features", column.name, rows.rows)
+        values = list(_values(column, seen, checks, alpha, variation))
         if checks.type_mismatch == "Breach":
             found += _types(rows.rows, column, seen, fractions=column.name in whole)
-        found += _values(column, seen, checks, alpha, variation)
+            if isinstance(column, NumericReference) and not any(
+                v.type == "unit_change" for v in values
+            ):  # tenths come whole, too
+                found += _rounded(column, seen, alpha)
+        found += values
     return found
 
 
@@ -252,6 +261,9 @@ def _types(rows: int, column: AnyReference, seen: Seen, *, fractions: bool) -> I
     if schema.matters(seen.misread, rows):
         observed = f"text that is no number in {seen.misread} of {rows} rows"
         yield Violation(type="data_type", column=column.name, observed=observed, expected="numbers")
+    if schema.matters(seen.infinite, rows):
+        observed = f"infinite in {seen.infinite} of {rows} rows"
+        yield Violation(type="data_type", column=column.name, observed=observed, expected="finite numbers")
     if fractions:
         if schema.matters(seen.fractions, rows):
             observed = f"fractions in {seen.fractions} of {rows} rows, for example {seen.fraction:.6g}"
@@ -263,6 +275,14 @@ def _types(rows: int, column: AnyReference, seen: Seen, *, fractions: bool) -> I
             (first,) = _most(floats, 1)
             observed = f"{first!r} for {known[first]!r}, and such like, in {floats.total()} of {rows} rows"
             yield Violation(type="data_type", column=column.name, observed=observed, expected="categories of whole numbers")
+
+
+def _rounded(column: NumericReference, seen: Seen, alpha: float) -> Iterator[Violation]:
+    """Numbers that lost their fractions, where that is beyond chance. A column that stands still says nothing of them."""
+    values, usual = seen.numbers.values, column.fractions or 0.0
+    if usual >= _FRACTIONS and seen.varies and _is_whole(values) and (1 - usual) ** values.size < alpha:
+        expected = f"fractions, as in {usual:.0%} of the reference's numbers"
+        yield Violation(type="data_type", column=column.name, observed="whole numbers in every row", expected=expected)
 
 
 def _values(

@@ -16,12 +16,12 @@ from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec, Segment
 from stationkeeper.api.report import ColumnResult, SegmentResult
 from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift.baseline import against, rebased
+from stationkeeper.workloads.drift.columns import MIN_REFERENCE
 from stationkeeper.workloads.drift.encoding import at, height
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import ReferenceProfile
 from stationkeeper.workloads.drift.verdict import Findings, judge
 
-MIN_REFERENCE: Final = 200  # rows of the reference in a segment
 MISSING: Final = "(missing)"
 ANY: Final = "*"
 OTHER: Final = "(all other)"

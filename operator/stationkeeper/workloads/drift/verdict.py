@@ -4,20 +4,21 @@ Three groups are judged apart, because they are answered apart: `data` (broken: 
 (drifted: retrain). Missing evidence is `InsufficientData`, never `Passed`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
-from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec
+from stationkeeper.api.driftpolicy import ColumnCheck, DriftPolicySpec, Test
 from stationkeeper.api.report import ColumnResult, Histogram, Violation
 from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import Group
-from stationkeeper.workloads.drift.columns import Check, judge_columns, lasting
+from stationkeeper.workloads.drift.columns import Check, coarse, judge_columns, lasting
 from stationkeeper.workloads.drift.histograms import histogram
 from stationkeeper.workloads.drift.hysteresis import window_rate
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import AnyReference, ReferenceProfile
+from stationkeeper.workloads.drift.statistics import MEASURES
 
 GROUPS: Final[tuple[Group, ...]] = ("features", "predictions")
 UNSTABLE: Final = "ReferenceUnstable"
@@ -96,7 +97,7 @@ def judge(
         columns=(results if enough else []) + unknown,
         violations=violations if profile.rows + profile.refused_rows >= policy.min_samples else [],
         histograms=[histogram(profile, check.group, check.column) for check in checks] if profile.rows else [],
-        notes=_notes(reference),
+        notes=_notes(reference) + ([*_coarse(results, profile), *_unlimited(profile, policy, alpha)] if enough else []),
         firm=frozenset(group for group in GROUPS if enough and firm[group]),
     )
 
@@ -136,6 +137,27 @@ def _notes(reference: ReferenceProfile) -> list[str]:
             f"{UNSTABLE}: {named} moved within the reference by more than its days and weather do; thresholds are wide there"
         )
     return notes
+
+
+def _coarse(results: Sequence[ColumnResult], profile: Profile) -> Iterator[str]:
+    """Columns that passed though so few rows would not show a drift that everybody wants to see."""
+    seen = [r for r in results if r.parts and r.verdict is not Verdict.BREACHED]
+    of = [r for r in seen if r.parts and coarse(MEASURES[cast("Test", r.test)], r.parts)]
+    if of:
+        named = f"{', '.join(r.name for r in of[:_NAMED])}{more(len(of))}"
+        rows = f"{profile.rows} rows against {profile.layout.reference.rows}"
+        yield f"{rows} are too few to show a shift of half a standard deviation in {named}"
+
+
+def _unlimited(profile: Profile, policy: DriftPolicySpec, alpha: float) -> Iterator[str]:
+    """Values that the reference never held, where the policy does not say how many are too many."""
+    least = {"max_unseen_share": schema.MIN_SHARE, "max_out_of_range_share": schema.MIN_SHARE}
+    asked = policy.schema_.model_copy(update={k: v if getattr(policy.schema_, k) is None else 1.0 for k, v in least.items()})
+    columns = profile.layout.reference.features
+    found = [v for c in columns for v in schema.unexpected(c, profile.counts("features", c.name), asked, alpha / len(columns))]
+    for kind, limit in (("unseen_category", "maxUnseenShare"), ("out_of_range", "maxOutOfRangeShare")):
+        if named := [f"{v.column} {v.observed}" for v in found if v.type == kind]:
+            yield f"{', '.join(named[:_NAMED])}{more(len(named))}: it may only drift, because schema.{limit} is not given"
 
 
 def _feature_checks(columns: Sequence[AnyReference], policy: DriftPolicySpec) -> tuple[list[Check], list[ColumnResult]]:
@@ -199,7 +221,10 @@ def _features(
     if unknown:
         return GroupVerdict(Verdict.ERROR, "; ".join(u.message for u in unknown[:2]) + more(len(unknown), 2))
     if share is None:
-        return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"no feature could be compared over {profile.rows} rows")
+        against = f"{profile.rows} rows and the {profile.layout.reference.rows} of the reference"
+        return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"no feature could be compared over {against}")
+    if not any(profile.counts("features", c.name)[:-1].any() or c.vector[:-1].any() for c in profile.layout.reference.features):
+        return GroupVerdict(Verdict.INSUFFICIENT_DATA, "no feature holds any value, here or in the reference")
     weights, limit = _weights(results), policy.features.max_drifted_share
     drifted = _ranked(r for r in results if r.verdict is Verdict.BREACHED)
     open_ = [r for r in results if r.verdict is Verdict.INSUFFICIENT_DATA]

@@ -66,7 +66,7 @@ def line(course: Course) -> list[str]:
 
 
 def test_a_drift_is_learned_once_and_what_is_learned_serves_better(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, rows(drift_from=70), data={"window": "20d", "minNewRows": 760})  # rows of 19 days
+    scene = Scene(tmp_path, rows(drift_from=70, per_day=60), data={"window": "20d", "minNewRows": 1_140})  # rows of 19 days
     ours, never = scene.play(scene.autopilot(DriftPolicySpec.model_validate(POLICY)), scene.timetable("never", None))
     assert [w.verdict for w in ours.windows] == ["Passed"] * 3 + ["Breached", "InsufficientData"] + ["Passed"] * 3
     assert [w.revision for w in ours.windows] == [1, 1, 1, 1, 2, 2, 2, 2]
@@ -240,10 +240,10 @@ def test_a_course_counts_what_was_trained_after_the_first_model() -> None:
 
 
 def test_windows_of_little_traffic_grow_as_they_do_in_a_check(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, rows(per_day=10))
-    (course,) = scene.play(minSamples=250, maxWindow="30d")
+    scene = Scene(tmp_path, rows(per_day=30))
+    (course,) = scene.play(minSamples=750, maxWindow="30d")
     assert [w.verdict for w in course.windows] == [
         *["InsufficientData", "InsufficientData", "Passed"] * 2,
         *["InsufficientData"] * 2,
     ]
-    assert course.windows[0].message == "100 rows so far: the window grows"
+    assert course.windows[0].message == "300 rows so far: the window grows"

@@ -172,6 +172,7 @@ def test_a_reference_with_a_damaged_file_is_none(tmp_path: Path, scratch: Path) 
         ("rows.parquet", b"PAR1 no more", "rows.parquet cannot be read: "),
         ("rows.ndjson", b"{", "rows.ndjson cannot be read: "),
         ("rows.csv", b"", "rows.csv cannot be read: "),
+        ("twice.csv", b"a,b,a\n1,2,3\n", "twice.csv cannot be read: it names the column 'a' twice"),
         ("rows.xlsx", b"PK", "rows.xlsx has an ending that says nothing"),
         ("reference.json", b"{}", "reference.json cannot be read: not a reference profile"),
         ("x.profile", b"SKDP", "x.profile holds counts only"),

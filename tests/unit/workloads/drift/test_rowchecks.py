@@ -48,6 +48,9 @@ CASES: list[tuple[str, pl.DataFrame, list[tuple[str, str, str, str]]]] = [
     ("words where booleans were", ROWS.with_columns(holiday=pl.lit("perhaps")), [("data_type", "holiday", "wants true or false, not str 'perhaps'", "categorical")]),
     ("true booleans", ROWS.with_columns(pl.col("holiday") == "true"), []),
     ("fractions of what was whole", ROWS.with_columns(some("distance", 3.5)), [("data_type", "distance", "fractions in 200 of 2000 rows, for example 3.5", "whole numbers")]),
+    ("fractions that were cut off", ROWS.with_columns(pl.col("temp").floor()), [("data_type", "temp", "whole numbers in every row", "fractions, as in 100% of the reference's numbers")]),
+    ("a rounded half", ROWS.with_columns(pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.col("temp").floor()).otherwise("temp")), []),
+    ("tenths as whole numbers", ROWS.with_columns(temp=(pl.col("temp") * 1_000).floor()), [("out_of_range", "temp", "outside the range in 98.0% of rows", "-8.30541 to 30.308 in all but 1.0%"), ("unit_change", "temp", "looks 1000 times the reference: metres for kilometres?", "around 9.957")]),
     ("metres for kilometres", ROWS.with_columns(pl.col("distance") * 1000), [("out_of_range", "distance", "outside the range in 100.0% of rows", "4 to 4468 in all but 1.0%"), ("unit_change", "distance", "looks 1000 times the reference: metres for kilometres?", "around 675")]),
     ("a stuck sensor", ROWS.with_columns(temp=13.2), [("constant_column", "temp", "13.2 in every row", "varying numbers"), ("duplicate_rows", "*", "14.5% of rows repeat another", "at most 10.0%")]),
     ("one category", ROWS.with_columns(carrier=pl.lit("DL")), [("constant_column", "carrier", "'DL' in every row", "varying categories")]),
@@ -165,5 +168,9 @@ def test_infinities_in_rows_are_judged() -> None:
     data["temp"][:300] = np.inf
     found = judged(helpers.frame(data), **ALL)
     assert [(v.type, v.column, v.observed) for v in found.violations] == [
-        ("out_of_range", "temp", "outside the range in 15.0% of rows")
+        ("data_type", "temp", "infinite in 300 of 2000 rows"),
+        ("out_of_range", "temp", "outside the range in 15.0% of rows"),
     ]
+    assert [v.type for v in judged(helpers.frame(data), schema={}).violations] == ["data_type"], (
+        "whatever the policy says of ranges"
+    )

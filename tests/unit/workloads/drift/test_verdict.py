@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+from stationkeeper.api.manifest import Column, ColumnKind
 from stationkeeper.workloads.drift.profile import Profile
 from stationkeeper.workloads.drift.reference import build_reference
 from stationkeeper.workloads.drift.verdict import Findings, judge, unreadable
@@ -178,3 +180,41 @@ def test_planted_shifts_are_found() -> None:
     assert sum(f.features.verdict == BREACHED for f in found) >= 38
     found = [judge(helpers.profile(REFERENCE, 500, seed, shares=(0.25, 0.3, 0.2, 0.25)), spec) for seed in range(40)]
     assert sum(f.features.verdict == BREACHED for f in found) >= 38
+
+
+def test_what_the_reference_never_held_is_told_even_where_it_may_only_drift() -> None:
+    data = helpers.columns(2_000, 3) | {"carrier": helpers.objects(["ZZ"] * 100 + ["DL"] * 1_900)}
+    data["temp"][:200] = 99.0
+    window = Profile.empty(REFERENCE)
+    window.update(data, helpers.predictions(2_000, 3))
+    carrier = "carrier of no category that the reference names in 5.0% of rows: it may only drift, because schema.maxUnseenShare is not given"
+    temp = "temp outside the range in 10.0% of rows: it may only drift, because schema.maxOutOfRangeShare is not given"
+    assert judge(window, helpers.policy()).notes == [carrier, temp]
+    assert judge(window, helpers.policy(schema={"maxUnseenShare": 0.2, "maxOutOfRangeShare": 0.05})).notes == []
+    assert judge(helpers.profile(REFERENCE, 2_000), helpers.policy()).notes == []
+
+
+def test_columns_that_are_empty_on_both_sides_are_no_pass() -> None:
+    features = [helpers.FEATURES[0], Column(name="wind", kind=ColumnKind.NUMERIC)]
+    empty = {name: np.full(1_000, np.nan) for name in ("temp", "wind")}
+    reference = build_reference(pl.DataFrame(empty), features, {})
+    window = Profile.empty(reference)
+    window.update(empty, {})
+    found = judge(window, helpers.policy()).features
+    assert (found.verdict, found.message) == ("InsufficientData", "no feature holds any value, here or in the reference")
+    window.update(empty | {"temp": np.arange(1_000.0)}, {})
+    assert judge(window, helpers.policy()).features.verdict == "Breached", "values that come where none were are a drift"
+
+
+def test_nothing_has_passed_against_a_reference_too_small_to_show_a_drift() -> None:
+    few, some = (
+        build_reference(helpers.frame(helpers.columns(n, 7)), helpers.FEATURES, helpers.predictions(n, 7)) for n in (100, 400)
+    )
+    found = judge(helpers.profile(few, 1_000), helpers.policy())
+    assert (found.features.verdict, found.predictions.verdict) == ("InsufficientData", "InsufficientData")
+    assert "1000 rows against 100 are too few to show a shift of half a standard deviation in temp, distance" in found.notes[0]
+    assert judge(helpers.profile(few, 1_000, shift=2), helpers.policy()).features.verdict == "Breached", "what is plain is seen"
+    assert verdicts(judge(helpers.profile(some, 1_000), helpers.policy())) == ("Passed",) * 3
+    window = judge(helpers.profile(REFERENCE, 60), helpers.policy(minSamples=50))
+    assert window.features.verdict == "Passed", "as small a window as the policy wants"
+    assert "60 rows against 20000 are too few to show a shift of half a standard deviation in" in window.notes[0]

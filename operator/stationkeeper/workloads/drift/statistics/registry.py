@@ -12,6 +12,8 @@ from stationkeeper.workloads.drift.statistics import distances
 from stationkeeper.workloads.drift.statistics.binning import Binned, Counts, Floats, Kind, merging
 from stationkeeper.workloads.drift.statistics.distances import Shares
 
+_SEVENTH: Final = 1 / 7  # of a standard deviation: the shift of `Measure.effect`
+
 Chance = Literal["chi-square", "Kolmogorov", "simulated"]
 
 
@@ -29,6 +31,11 @@ class Measure:
     square: bool = False  # grows with the square of a shift, as its chance does
     outside: float = 0.75  # share of rows outside of the reference's range that is never ordinary
     unit: float = 1.0  # what it (or its square) is of the chi-square distance, for samples that differ little
+
+    def effect_of(self, deviations: float) -> float:
+        """What a shift of a normal column by so many standard deviations gives."""
+        times = deviations / _SEVENTH
+        return self.effect * (times**2 if self.square else times)
 
 
 MEASURES: Final[dict[Test, Measure]] = {
