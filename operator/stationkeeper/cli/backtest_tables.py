@@ -13,7 +13,7 @@ from stationkeeper.api.verdicts import Verdict
 if TYPE_CHECKING:  # the workloads are an extra
     from stationkeeper.workloads.backtest.course import Backtest
 
-_RIGHT: Final = ("ROWS", "REVISION", "TRAININGS", "REFUSED", "FAILED", "BREACHED", "BETTER THAN NEVER BY")
+_RIGHT: Final = ("ROWS", "REVISION", "TRAININGS", "REFUSED", "FAILED", "BREACHED", "ASKED FOR", "BETTER THAN NEVER BY")
 _SENTENCES: Final = ("WHY", "WHAT WAS FOUND")
 _COLOURS: Final[Mapping[str, str]] = {
     Verdict.BREACHED: "red",
@@ -44,7 +44,7 @@ class Tables:
         self._windows(found)
         self._trainings(found)
         self._rows(
-            ("VARIANT", "IS", "BREACHED", "TRAININGS", "FIRST AT"),
+            ("VARIANT", "IS", "BREACHED", "ASKED FOR", "FIRST AT"),
             [
                 (
                     v.change,
@@ -72,17 +72,21 @@ class Tables:
 
     def _windows(self, found: "Backtest") -> None:
         measure = (found.measure.upper(),) if found.scored else ()
-        rows = [
-            (
-                f"{w.start:{_MINUTES}}",
-                f"{w.rows:,}",
-                str(w.revision),
-                *("-" if w.score is None else f"{found.shown(w.score):.4f}" for _ in measure),
-                w.gravest.value,
-                w.why,
-            )
-            for w in found.courses[0].windows
-        ]
+        rows = []
+        for w in found.courses[0].windows:
+            at, score = f"{w.start:{_MINUTES}}", ("-" if w.score is None else f"{found.shown(w.score):.4f}" for _ in measure)
+            rows.append((at, f"{w.rows:,}", str(w.revision), *score, w.gravest.value, w.why))
+            for part in w.before:
+                rows.append(
+                    (
+                        f"{'its part before':>{len(at)}}",
+                        f"{part.rows:,}",
+                        str(part.revision),
+                        *("" for _ in measure),
+                        part.verdict.value,
+                        part.message,
+                    )
+                )
         self._rows(("WINDOW FROM", "ROWS", "REVISION", *measure, "VERDICT", "WHY"), rows)
 
     def _trainings(self, found: "Backtest") -> None:

@@ -36,7 +36,7 @@ def test_rows_alone_tell_which_windows_breach_and_why(folder: Path) -> None:
     result = backtest(folder, "history.parquet", *ALONE)
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert lines[0] == "1 of 8 windows breached; 1 training after the first model."
+    assert lines[0] == "1 of 8 windows breached; 1 training after the first model (1 by Drift)."
     windows = [line.split() for line in lines if " 2024-" in line and "features drifted" in line]
     assert [words[4] for words in windows] == ["Passed"] * 2 + ["Breached"] + ["Passed"] * 5
     assert "x (PSI" in next(line for line in lines if "Breached" in line)

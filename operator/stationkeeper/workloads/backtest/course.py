@@ -1,5 +1,6 @@
 """What a replay found: courses of windows and trainings, variants of the policy, and all of it together. The JSON of `-o json`."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Final, Literal
@@ -27,6 +28,15 @@ class Training(Tolerant):
     champion_metrics: dict[str, float] = {}
 
 
+class Part(Tolerant):
+    """What a revision answered of a window in which another one took over, and what the policy said of that."""
+
+    revision: int
+    rows: int
+    verdict: Verdict
+    message: str
+
+
 class Played(Tolerant):
     """One window: who answered, how well, and what the policy said of it."""
 
@@ -44,6 +54,7 @@ class Played(Tolerant):
     message: str = ""
     quality: Verdict | None = None  # on labels; None where nobody asked, or another revision serves by then
     quality_message: str = ""
+    before: list[Part] = []  # of the revisions that answered before the last one, which the verdicts are about
 
     @property
     def gravest(self) -> Verdict:
@@ -52,6 +63,13 @@ class Played(Tolerant):
         if Verdict.BREACHED in (self.quality, rows):
             return Verdict.BREACHED
         return Verdict.ERROR if self.quality is Verdict.ERROR else rows
+
+    @property
+    def overall(self) -> Verdict:
+        """The verdict on all parts: a breach or an error of any, and passed where one has and the others hold too little."""
+        gravity = (Verdict.BREACHED, Verdict.ERROR, Verdict.PASSED, Verdict.INSUFFICIENT_DATA)
+        found = {self.gravest, *(part.verdict for part in self.before)}
+        return next(verdict for verdict in gravity if verdict in found)
 
     @property
     def why(self) -> str:
@@ -95,11 +113,16 @@ class Course(Tolerant):
 
     @property
     def breached(self) -> list[Played]:
-        """The windows that breached, by their rows or by their labels."""
-        return [window for window in self.windows if window.gravest is Verdict.BREACHED]
+        """The windows that breached, by their rows or by their labels, in whatever part."""
+        return [window for window in self.windows if window.overall is Verdict.BREACHED]
+
+    @property
+    def later(self) -> list[Training]:
+        """The trainings after the first model's."""
+        return self.trainings[1:]
 
     def _later(self, outcomes: Sequence[TrainingOutcome]) -> list[Training]:
-        return [training for training in self.trainings[1:] if training.outcome in outcomes]
+        return [training for training in self.later if training.outcome in outcomes]
 
 
 class Variant(Tolerant):
@@ -109,7 +132,7 @@ class Variant(Tolerant):
     direction: Literal["stricter", "looser", "as it is"]
     breached: int
     windows: int  # that could be judged
-    trainings: int  # that it would have asked for
+    trainings: int  # that its windows would have asked for; schedule and growth come on top
     first: Time | None = None  # when it would have asked first
 
 
@@ -154,13 +177,15 @@ class Backtest(Tolerant):
         """What was found, in sentences."""
         policy = self.courses[0]
         ended = {"refused by the gates": policy.refused, "failed": policy.failed}
-        of_them = ", ".join(f"{count} {how}" for how, count in ended.items() if count)
-        found = [window.gravest for window in policy.windows]
+        causes = Counter(training.cause.value for training in policy.later)
+        parts = [[f"{count} by {cause}" for cause, count in causes.items()], [f"{n} {how}" for how, n in ended.items() if n]]
+        of_them = "; ".join(", ".join(part) for part in parts if part)
+        found = [window.overall for window in policy.windows]
         unseen = {"could not be judged": found.count(Verdict.ERROR), "held too little": found.count(Verdict.INSUFFICIENT_DATA)}
         said = [
             f"{len(policy.breached)} of {len(policy.windows)} windows breached"
             + "".join(f", {count} {why}" for why, count in unseen.items() if count),
-            f"{_trainings(policy.trained)} after the first model" + (f" ({of_them})" if of_them else ""),
+            f"{_trainings(len(policy.later))} after the first model" + (f" ({of_them})" if of_them else ""),
         ]
         if policy.score is not None:
             others = ", ".join(f"{c.name} {self._told(c)}" for c in self.courses[1:] if c.score is not None)

@@ -45,11 +45,14 @@ def _of_inputs(report: DriftReport) -> DriftReport:
 def calibrating(judged: Iterable[Judged]) -> Iterator[str]:
     """Of which revisions nobody knew what their windows ordinarily differ by, in words."""
     known = {found.report.revision: found.report.calibrating for found in judged if found.report and found.report.calibrating}
+    alike: dict[tuple[str, str], list[int]] = {}
     for revision, groups in sorted(known.items()):
         why = "; ".join(dict.fromkeys(group.message for group in groups))
-        of = " and ".join(group.group for group in groups)
+        alike.setdefault((why, " and ".join(group.group for group in groups)), []).append(revision)
+    for (why, of), revisions in alike.items():
+        named = ", ".join(map(str, revisions))
         yield (
-            f"revision {revision}: {why}: in a cluster the drift of its {of} is observed only (Calibrating) until its windows "
+            f"revision{'s' if len(revisions) > 1 else ''} {named}: {why}: in a cluster the drift of its {of} is observed only (Calibrating) until its windows "
             "show what they ordinarily differ by; here it counts"
         )
 
@@ -94,8 +97,8 @@ class Judge:
         """The windows of a course."""
         return Growing(self.policy)
 
-    def window(self, served: Served, stretch: Stretch, now: datetime) -> Judged:
-        """Judge what a revision captured in a window."""
+    def window(self, served: Served, stretch: Stretch, now: datetime, until: datetime | None = None) -> Judged:
+        """Judge what a revision captured in a window; `until` is when another one took over."""
         window = stretch.window
         if not stretch.whole:
             why = f"{stretch.rows} rows so far: the window grows"
@@ -110,7 +113,7 @@ class Judge:
         if why := comparison.withheld(window):
             verdict = Verdict.ERROR if comparison.wrong else Verdict.INSUFFICIENT_DATA
             return Judged(unjudged(window, verdict, why).verdict, served)
-        report = Checker(self._config(served), revision, comparison).check_window(window, profile, now)
+        report = Checker(self._config(served, until), revision, comparison).check_window(window, profile, now)
         if not revision.trained_with.predictions:
             report = _of_inputs(report)
         compared = against(profile, comparison.reference) if comparison.chosen and comparison.reference else profile
@@ -131,7 +134,7 @@ class Judge:
         assert self.desk is not None
         return self.desk.judge(served, window, self.policy, now)
 
-    def _config(self, served: Served) -> CheckConfig:
+    def _config(self, served: Served, until: datetime | None) -> CheckConfig:
         return CheckConfig(
             model=self.stage.model,
             storage=self.stage.spec.storage,
@@ -142,4 +145,5 @@ class Judge:
             labels=self.stage.spec.labels,
             revision=RevisionIdentity(number=served.manifest.number, digest=served.revision.digest),
             since=served.since,
+            until=until,
         )

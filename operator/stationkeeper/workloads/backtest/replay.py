@@ -15,13 +15,13 @@ import polars as pl
 from stationkeeper.api.status import TrainingOutcome
 from stationkeeper.api.summary import TrainingSummary
 from stationkeeper.api.verdicts import Verdict
-from stationkeeper.workloads.backtest.course import Course, Played, Training
+from stationkeeper.workloads.backtest.course import Course, Part, Played, Training
 from stationkeeper.workloads.backtest.judge import Judge, Judged
 from stationkeeper.workloads.backtest.pilot import Order, Pilot
 from stationkeeper.workloads.backtest.pod import Stage, Trainer
 from stationkeeper.workloads.backtest.score import Mean, score
 from stationkeeper.workloads.backtest.served import Served
-from stationkeeper.workloads.drift.windows import Window
+from stationkeeper.workloads.drift.windows import Stretch, Window
 
 Told = Callable[[str, float], None]  # what is done, and how many windows are done with it
 
@@ -105,8 +105,9 @@ class Replay:
     def _close(self, number: int, window: Window, now: datetime) -> None:
         self._told(f"{self._pilot.name}: window of {window.start:%Y-%m-%d %H:%M}", number)
         rows = self._stage.history.between(window.start, window.end)
-        mean = Mean()
+        mean, before = Mean(), list[tuple[Served, int]]()
         for part, (served, answered) in enumerate(self._parts(window, rows)):
+            before += [(served, answered.height)] if served is not self._line[-1] else []
             answers = served.answer(answered)
             if answers.predictions and self._metric:
                 mean += score(self._metric, served.manifest, answered, answers.predictions)
@@ -122,7 +123,7 @@ class Replay:
             score=mean.value,
             revision=self._line[-1].manifest.number,
         )
-        self._played.append(self._heard(self._judge, window, played, now) if self._judge else played)
+        self._played.append(self._heard(self._judge, window, played, before, now) if self._judge else played)
 
     def _parts(self, window: Window, rows: pl.DataFrame) -> Iterator[tuple[Served, pl.DataFrame]]:
         """The rows of a window by the revision that served at their time."""
@@ -133,16 +134,17 @@ class Replay:
             if part.height:
                 yield served, part
 
-    def _heard(self, judge: Judge, window: Window, played: Played, now: datetime) -> Played:
+    def _heard(self, judge: Judge, window: Window, played: Played, before: Sequence[tuple[Served, int]], now: datetime) -> Played:
+        """The window with its verdicts. The pilot hears of the revision that serves: a new one begins a history of its own."""
         assert self._growing is not None
+        parts = [_part(judge.window(one, Stretch(window), now, self._line[-1].since), one, rows) for one, rows in before]
         served = self._line[-1]
         judged = judge.window(served, self._growing.stretch(served, window), now)
         self.judged.append(judged)
         said = judged.verdict
         self._pilot.hear(said)
         shown = {name: getattr(said, name) for name in ("data", "features", "predictions", "drifted_share", "message")}
-        verdict = judged.report.verdict if judged.report else Verdict.INSUFFICIENT_DATA
-        return played.model_copy(update={"verdict": verdict, **shown})
+        return played.model_copy(update={"verdict": _verdict(judged), "before": parts, **shown})
 
     def _hear_labels(self, number: int, window: Window, now: datetime) -> None:
         assert self._judge is not None
@@ -151,6 +153,14 @@ class Replay:
             self._pilot.hear(said)
             quality = {"quality": said.verdict, "quality_message": said.message}
             self._played[number] = self._played[number].model_copy(update=quality)
+
+
+def _verdict(judged: Judged) -> Verdict:
+    return judged.report.verdict if judged.report else Verdict.INSUFFICIENT_DATA
+
+
+def _part(judged: Judged, served: Served, rows: int) -> Part:
+    return Part(revision=served.manifest.number, rows=rows, verdict=_verdict(judged), message=judged.verdict.message)
 
 
 def _training(order: Order, summary: TrainingSummary, now: datetime) -> list[Training]:

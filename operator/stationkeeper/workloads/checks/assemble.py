@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from stationkeeper.api.driftpolicy import DriftPolicySpec
-from stationkeeper.api.report import Calibrating, ColumnResult, DriftReport, QualityPoint, QualityResult, Violation
+from stationkeeper.api.report import Calibrating, ColumnResult, DriftReport, QualityPoint, QualityResult, SegmentResult, Violation
 from stationkeeper.api.verdicts import Verdict
 from stationkeeper.workloads.drift import schema
 from stationkeeper.workloads.drift.calibration import Group
@@ -18,6 +18,7 @@ OWN: Final = "the rows that the revision learned from"
 TELLS: Final = "The policy only tells."
 OBSERVES: Final = "Thresholds are calibrating: what breached is observed, and nothing is done about it."
 _NAMED: Final = 3  # segments in a message, or files
+_IN_SEGMENT: Final = 2  # columns of a segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +131,20 @@ def _features(evidence: Evidence) -> GroupVerdict:
     """Columns, all columns together, and segments: a breach of any is a drift of the features."""
     seen = evidence.counts.features
     together = [m.message for m in evidence.rows.multivariate if m.verdict is Verdict.BREACHED]
-    parts = [f"{s.column} = {s.value}: {s.message}" for s in evidence.rows.segments if s.verdict is Verdict.BREACHED]
+    parts = [_segment(s) for s in evidence.rows.segments if s.verdict is Verdict.BREACHED]
     wrong = [s.message for s in evidence.rows.segments if s.verdict is Verdict.ERROR]
     if wrong and seen.verdict is not Verdict.BREACHED and not (together or parts):
         return GroupVerdict(Verdict.ERROR, "; ".join(([seen.message] if seen.verdict is Verdict.ERROR else []) + wrong))
     if seen.verdict is Verdict.ERROR or not (together or parts):
         return seen
-    told = [seen.message, *together, *parts[:_NAMED]]
-    if len(parts) > _NAMED:
-        told.append(f"{len(parts) - _NAMED} more segments drifted")
-    return GroupVerdict(Verdict.BREACHED, "; ".join(told))
+    told = [f"drifted in {', '.join(parts[:_NAMED])}{more(len(parts), _NAMED)}"] if parts else []
+    return GroupVerdict(Verdict.BREACHED, "; ".join([seen.message, *together, *told]))
+
+
+def _segment(found: SegmentResult) -> str:
+    """A segment and what drifted in it the most: all of it is in its own table."""
+    names = [column.name for column in found.columns[:_IN_SEGMENT]] or ["broken data"]
+    return f"{found.column} = {found.value} ({', '.join(names)}{more(len(found.columns), _IN_SEGMENT)})"
 
 
 def _action(policy: DriftPolicySpec, found: Findings, calibrating: Sequence[Calibrating]) -> str:

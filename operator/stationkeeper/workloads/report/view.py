@@ -1,5 +1,6 @@
 """A report in the order in which people read it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,8 @@ from stationkeeper.workloads.report.ranking import excess, ranked
 
 MAX_PICTURES: Final = 60  # histograms on a page; the JSON holds all
 _OPEN: Final = 12  # of them that are seen at once
-_FULL: Final = 2.5  # times its threshold, at which the bar of a statistic is full
-_THRESHOLD: Final = 100 / _FULL  # where the threshold stands on it, in percent
+_FULL: Final = 100.0  # times its threshold, at which the bar of a statistic is full
+_THRESHOLD: Final = 40.0  # where the threshold stands on it, in percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,12 @@ class View:
 
     @staticmethod
     def effect(column: ColumnResult) -> Effect | None:
-        """The bar of a statistic; None where nothing could be compared."""
+        """The bar of a statistic, even up to the threshold and by the logarithm beyond; None where nothing could be compared."""
         if column.statistic is None or not column.threshold:
             return None
         ratio = excess(column)
-        return Effect(ratio, min(ratio / _FULL, 1.0) * 100)
+        beyond = math.log(min(max(ratio, 1.0), _FULL), _FULL)
+        return Effect(ratio, _THRESHOLD * min(ratio, 1.0) + (100 - _THRESHOLD) * beyond)
 
     @staticmethod
     def deciding(column: ColumnResult) -> str:

@@ -70,6 +70,12 @@ def test_a_drift_is_learned_once_and_what_is_learned_serves_better(tmp_path: Pat
     ours, never = scene.play(scene.autopilot(DriftPolicySpec.model_validate(POLICY)), scene.timetable("never", None))
     assert [w.verdict for w in ours.windows] == ["Passed"] * 3 + ["Breached", "InsufficientData"] + ["Passed"] * 3
     assert [w.revision for w in ours.windows] == [1, 1, 1, 1, 2, 2, 2, 2]
+    (part,) = (part for window in ours.windows for part in window.before)
+    taking_over = ours.windows[4]
+    assert taking_over.before == [part]
+    assert (taking_over.gravest, part.verdict, taking_over.overall) == ("InsufficientData", "Breached", "Breached")
+    assert (part.revision, "x (PSI" in part.message) == (1, True)
+    assert 540 < part.rows < taking_over.rows == 600
     assert line(never) == ["day 40: Initial Published"]
     assert [(t.cause, t.outcome) for t in ours.trainings[1:]] == [("Drift", "Published")]
     learned = (ours.trainings[1].at - START) / DAY

@@ -107,7 +107,7 @@ def test_all_columns_together_and_segments_are_judged_on_the_kept_rows_of_the_tr
     assert (moved.multivariate[0].verdict, moved.multivariate[0].columns) == ("Breached", ["temp"])
     assert {s.verdict for s in moved.segments} == {"Breached"}
     assert "a classifier tells the window from the reference" in moved.message
-    assert "carrier = AA: 1 of 3 features drifted" in moved.message
+    assert "drifted in carrier = AA (temp), carrier = B6 (temp), carrier = (all other) (temp)" in moved.message
 
 
 @pytest.mark.parametrize(
