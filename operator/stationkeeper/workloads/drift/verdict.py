@@ -192,7 +192,7 @@ def _weights(results: Sequence[ColumnResult]) -> dict[str, float]:
 def _share(results: Sequence[ColumnResult], *, firm: bool = False) -> float | None:
     """The drifted share of what could be compared; with `firm` that which drifted by given thresholds."""
     weights = _weights(results)
-    compared = sum(weights[r.name] for r in results if r.verdict is not Verdict.INSUFFICIENT_DATA)
+    compared = sum(weights[r.name] for r in results if r.statistic is not None)
     drifted = [r for r in results if (_firm(r) if firm else r.verdict is Verdict.BREACHED)]
     return sum(weights[r.name] for r in drifted) / compared if compared else None
 
@@ -227,15 +227,18 @@ def _features(
         return GroupVerdict(Verdict.INSUFFICIENT_DATA, "no feature holds any value, here or in the reference")
     weights, limit = _weights(results), policy.features.max_drifted_share
     drifted = _ranked(r for r in results if r.verdict is Verdict.BREACHED)
-    open_ = [r for r in results if r.verdict is Verdict.INSUFFICIENT_DATA]
-    message = f"{len(drifted)} of {len(results) - len(open_)} features drifted"
+    compared, open_ = (
+        [r for r in results if r.statistic is not None],
+        [r for r in results if r.verdict is Verdict.INSUFFICIENT_DATA],
+    )
+    message = f"{len(drifted)} of {len(compared)} features drifted"
     if drifted:
         carried = f" ({share:.0%} by importance)" if any(r.importance for r in results) else ""
         message += f"{carried}: {', '.join(r.message for r in drifted[:_NAMED])}{more(len(drifted))}"
     if drifted and share >= limit:
         return GroupVerdict(Verdict.BREACHED, message)
     if open_ and sum(weights[r.name] for r in (*drifted, *open_)) / sum(weights.values()) >= limit:
-        return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"{message}; {len(open_)} hold too few values to compare")
+        return GroupVerdict(Verdict.INSUFFICIENT_DATA, f"{message}; {len(open_)} of all hold too few values to judge")
     return GroupVerdict(Verdict.PASSED, message)
 
 

@@ -213,7 +213,9 @@ def test_nothing_has_passed_against_a_reference_too_small_to_show_a_drift() -> N
     found = judge(helpers.profile(few, 1_000), helpers.policy())
     assert (found.features.verdict, found.predictions.verdict) == ("InsufficientData", "InsufficientData")
     assert "1000 rows against 100 are too few to show a shift of half a standard deviation in temp, distance" in found.notes[0]
-    assert judge(helpers.profile(few, 1_000, shift=2), helpers.policy()).features.verdict == "Breached", "what is plain is seen"
+    moved = helpers.profile(few, 1_000, shift=2)
+    assert judge(moved, helpers.policy()).features.verdict == "InsufficientData", "one of four, and nobody knows of the others"
+    assert judge(moved, helpers.policy(features={"maxDriftedShare": 0.2})).features.verdict == "Breached", "what is plain is seen"
     assert verdicts(judge(helpers.profile(some, 1_000), helpers.policy())) == ("Passed",) * 3
     window = judge(helpers.profile(REFERENCE, 60), helpers.policy(minSamples=50))
     assert window.features.verdict == "Passed", "as small a window as the policy wants"
