@@ -38,7 +38,6 @@ T = TypeVar("T", bound=Tolerant)
 # Reasons of a waiting container that are the cluster's or the spec's fault, never the model's.
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
-SILENT_WATCH = "the pod that looks left no message; see that its image and the secrets that it is given can be had"
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,14 @@ def restore_summary(observed: Observed, job: Object) -> RestoreSummary | None:
     return next((found for text in said if (found := _parse(RestoreSummary, text))), None)
 
 
-def newest_watch(observed: Observed, cronjob: Object) -> WatchSummary | FailureSummary | None:
+@dataclass(frozen=True)
+class SilentWatch:
+    """A look that ended without a word; `reason` is the Job's."""
+
+    reason: str
+
+
+def newest_watch(observed: Observed, cronjob: Object) -> WatchSummary | FailureSummary | SilentWatch | None:
     """What the newest look at a watched object that has ended says."""
     uid = cronjob["metadata"].get("uid", "")
     jobs = [job for job in observed.jobs if controlled_by(job, uid)]
@@ -137,7 +143,7 @@ def newest_watch(observed: Observed, cronjob: Object) -> WatchSummary | FailureS
             if said := _parse(WatchSummary, end.message):
                 return said
         if (ending := finished(job)) not in (None, "Complete"):
-            return failure(observed, job, (CONTAINER_WATCH,)) or FailureSummary(reason=str(ending), message=SILENT_WATCH)
+            return failure(observed, job, (CONTAINER_WATCH,)) or SilentWatch(str(ending))
     return None
 
 

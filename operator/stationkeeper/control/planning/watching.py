@@ -11,11 +11,14 @@ from stationkeeper.api.status import Watched
 from stationkeeper.api.summary import FailureSummary, WatchSummary
 from stationkeeper.api.training import Training
 from stationkeeper.control.planning import evidence
+from stationkeeper.control.planning.evidence import SilentWatch
 from stationkeeper.control.planning.intent import combined_digest, training_digest
 from stationkeeper.control.planning.types import Event, Object, Observed
 from stationkeeper.control.resources import names
 from stationkeeper.control.resources.common import Image, Owner
 from stationkeeper.control.resources.watch import watch_cronjob
+
+_SILENT = "the pod that looks left no message; see that its image and the secrets that it is given can be had"
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,19 @@ def plan_watch(
         case WatchSummary(uri=watch.target, digest=seen):
             done = combined_digest(training_digest(training), seen) in trained
             return _seen(known, seen, done, apply, now.replace(microsecond=0))
-        case FailureSummary(message=evidence.SILENT_WATCH) if known.trouble:
-            return Watching(known, apply)  # silence does not unsay what an earlier look said of it
-        case FailureSummary() as failed:
-            trouble = f"{failed.reason}: {failed.message}"[:512]
-            told = () if trouble == known.trouble else (Event("Warning", "WatchFailed", f"{watch.target}: {trouble}"[:1024]),)
-            return Watching(known.model_copy(update={"trouble": trouble}), apply, told)
+        case FailureSummary(reason=reason, message=message):
+            return _troubled(known, f"{reason}: {message}", apply)
+        case SilentWatch(reason):
+            # Silence does not unsay what an earlier look said of it.
+            return Watching(known, apply) if known.trouble else _troubled(known, f"{reason}: {_SILENT}", apply)
         case _:
             return Watching(before if before == known else None, apply)
+
+
+def _troubled(known: Watched, trouble: str, apply: tuple[Object, ...]) -> Watching:
+    trouble = trouble[:512]
+    told = () if trouble == known.trouble else (Event("Warning", "WatchFailed", f"{known.uri}: {trouble}"[:1024]),)
+    return Watching(known.model_copy(update={"trouble": trouble}), apply, told)
 
 
 def _seen(known: Watched, seen: str, done: bool, apply: tuple[Object, ...], now: datetime) -> Watching:
@@ -79,7 +87,7 @@ def pinned(training: Training, watched: Watched | None) -> Training:
     return training.model_copy(update={"container": theirs.model_copy(update={"image": by_digest})})
 
 
-def _said(observed: Observed, owner: Owner) -> WatchSummary | FailureSummary | None:
+def _said(observed: Observed, owner: Owner) -> WatchSummary | FailureSummary | SilentWatch | None:
     name = names.watch_cronjob(owner.name, owner.uid)
     for cronjob in observed.cronjobs:
         if cronjob["metadata"]["name"] == name and evidence.controlled_by(cronjob, owner.uid):
