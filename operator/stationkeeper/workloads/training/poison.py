@@ -49,8 +49,8 @@ _CONSTANT: Final = 0.99  # share of one class
 _LIKELIHOOD: Final = 14.0  # nats: a millionth
 _RARE: Final = 20  # rows of a class, at least
 _ALPHA: Final = 1e-6
-_TRUTH: Final = "__truth__"
-_SCORE: Final = "__score__"
+TRUTH: Final = "__truth__"
+SCORE: Final = "__score__"
 _NAMED: Final = 3
 
 Array = NDArray[np.float64]
@@ -135,7 +135,7 @@ def _asked(rows: pl.DataFrame, data: Data, champion: Manifest | None, artifacts:
         truth = (truth == champion.classes[1]).set(~known, None)
     score = _score(said, champion)
     score = score.fill_nan(None) if score.dtype.is_float() else score  # a model may overflow
-    return few.select(keep).with_columns(truth.alias(_TRUTH), score.alias(_SCORE))
+    return few.select(keep).with_columns(truth.alias(TRUTH), score.alias(SCORE))
 
 
 def _score(said: Predictions, champion: Manifest) -> pl.Series:
@@ -193,8 +193,8 @@ def _contradictions(
         found += _constant(blocks, target)
     else:
         found += _other_unit(blocks, target)
-    if _SCORE in blocks[0].rows.columns:
-        found += _against(blocks, in_order=in_order)
+    if SCORE in blocks[0].rows.columns:
+        found += against(blocks, in_order=in_order)
     return [f"the labels {block.name}{_where(block, files)} {said}" for block, said in found]
 
 
@@ -256,7 +256,7 @@ def _other_unit(blocks: Sequence[Block], target: str) -> Iterator[tuple[Block, s
                 )
 
 
-def _against(blocks: Sequence[Block], *, in_order: bool) -> Iterator[tuple[Block, str]]:
+def against(blocks: Sequence[Block], *, in_order: bool) -> Iterator[tuple[Block, str]]:
     """Upside down to the champion's answers, or without any relation to them."""
     measured = [(block, agreement) for block in blocks if (agreement := _agreement(block)) is not None]
     if len(measured) < MIN_BLOCKS:
@@ -301,8 +301,8 @@ def _came_and_went(odd: NDArray[np.bool_]) -> bool:
 
 def _agreement(block: Block) -> Agreement | None:
     """Somers' D of two classes, Cohen's kappa of more, Spearman's correlation of numbers; None where too few rows tell."""
-    rows = block.rows.gather_every(max(1, block.rows.height // _LOOKED_AT)).drop_nulls([_TRUTH, _SCORE])
-    truth, score = rows[_TRUTH], rows[_SCORE]
+    rows = block.rows.gather_every(max(1, block.rows.height // _LOOKED_AT)).drop_nulls([TRUTH, SCORE])
+    truth, score = rows[TRUTH], rows[SCORE]
     if rows.height < MIN_ROWS // 2 or (truth.n_unique() < 2 and score.n_unique() < 2):
         return None
     if truth.dtype == pl.Boolean:

@@ -17,9 +17,7 @@ from stationkeeper.workloads.artifacts.manifests import load_manifest
 from stationkeeper.workloads.training import schema
 from stationkeeper.workloads.training.duplicates import check_duplicates, without_copies
 from stationkeeper.workloads.training.ending import AttemptEnded
-from stationkeeper.workloads.training.poison import _SCORE as SCORE
-from stationkeeper.workloads.training.poison import _TRUTH as TRUTH
-from stationkeeper.workloads.training.poison import Block, _against, check_labels
+from stationkeeper.workloads.training.poison import SCORE, TRUTH, Block, against, check_labels
 from stationkeeper.workloads.training.reading import OBJECT, InputFile
 from stationkeeper.workloads.training.validation import check_columns
 from tests.support.memory_store import MemoryStore
@@ -195,7 +193,7 @@ def agreeing(effect: float, seed: int, *, new: bool) -> Block:
 def test_a_champion_that_knows_its_own_rows_by_heart_does_not_accuse_the_others(*, knows: bool) -> None:
     learned = [agreeing(1.2, day, new=False) for day in range(25)]
     others = [agreeing(effect, 30 + day, new=knows) for day, effect in enumerate((0.3, -0.05, 0.4, 0.35, 0.4, 0.3))]
-    accused = [block.name for block, _ in _against([*learned, *others], in_order=True)]
+    accused = [block.name for block, _ in against([*learned, *others], in_order=True)]
     assert accused == ([] if knows else ["of day 31"]), "with all days taken for alike the worst of the new ones stands out"
 
 
