@@ -230,10 +230,8 @@ def violations(
         values = list(_values(column, seen, checks, alpha, variation))
         if checks.type_mismatch == "Breach":
             found += _types(rows.rows, column, seen, fractions=column.name in whole)
-            if isinstance(column, NumericReference) and not any(
-                v.type == "unit_change" for v in values
-            ):  # tenths come whole, too
-                found += _rounded(column, seen, alpha)
+            scaled = any(violation.type == "unit_change" for violation in values)  # what was tenths is whole then, too
+            found += _rounded(column, seen, alpha) if isinstance(column, NumericReference) and not scaled else []
         found += values
     return found
 

@@ -227,11 +227,8 @@ def _features(
         return GroupVerdict(Verdict.INSUFFICIENT_DATA, "no feature holds any value, here or in the reference")
     weights, limit = _weights(results), policy.features.max_drifted_share
     drifted = _ranked(r for r in results if r.verdict is Verdict.BREACHED)
-    compared, open_ = (
-        [r for r in results if r.statistic is not None],
-        [r for r in results if r.verdict is Verdict.INSUFFICIENT_DATA],
-    )
-    message = f"{len(drifted)} of {len(compared)} features drifted"
+    open_ = [r for r in results if r.verdict is Verdict.INSUFFICIENT_DATA]
+    message = f"{len(drifted)} of {sum(r.statistic is not None for r in results)} features drifted"
     if drifted:
         carried = f" ({share:.0%} by importance)" if any(r.importance for r in results) else ""
         message += f"{carried}: {', '.join(r.message for r in drifted[:_NAMED])}{more(len(drifted))}"
