@@ -264,8 +264,8 @@ class DriftPolicySpec(ApiModel):
         Field(
             gt=0,
             le=24,
-            description="How many times a day a healthy model may be called drifted by calibrated checks, over all its columns: 0.01 "
-            "is once in a hundred days. No larger share of its windows breaches, and never more than a fifth. Many short windows a "
+            description="How many times a day a healthy model may be called drifted by calibrated checks, over all its columns and segments: "
+            "0.01 is once in a hundred days. No larger share of its windows breaches, and never more than a fifth. Many short windows a "
             "day, and weather that stays, make each prove more.",
         ),
     ] = 0.01
