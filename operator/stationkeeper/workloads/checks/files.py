@@ -168,17 +168,17 @@ class Files:
 
     @classmethod
     def fitting(cls, files: Sequence[Readable], lost: Sequence[SourceError] = ()) -> "Files":
-        """Those that have types in common with the ones before them; the others are lost, too."""
-        whole, kept, foreign = pl.DataFrame(), list[Readable](), list[SourceError]()
-        for file in files:
+        """Those whose types have something in common, of which most files decide; the others are lost, too."""
+        alike = Counter(tuple(file.schema.items()) for file in files)
+        whole, foreign = pl.DataFrame(), dict[str, SourceError]()
+        for file in sorted(files, key=lambda file: -alike[tuple(file.schema.items())]):
             try:
                 whole = pl.concat([whole, pl.DataFrame(schema=dict(file.schema))], how="diagonal_relaxed")
-                kept.append(file)
             except PolarsError as error:
                 why = str(error).splitlines()[0]
-                said = f"{file.name} does not fit the files before it: {why}; replace or remove it"
-                foreign.append(SourceError(said, file.name))
-        return cls(kept, whole.schema, [*lost, *foreign])
+                said = f"{file.name} does not fit the other files: {why}; replace or remove it"
+                foreign[file.name] = SourceError(said, file.name)
+        return cls([file for file in files if file.name not in foreign], whole.schema, [*lost, *foreign.values()])
 
     def without(self, error: SourceError) -> "Files":
         """The others, when one turned out to be damaged as its rows were read.

@@ -158,6 +158,15 @@ def test_files_that_cannot_be_read_do_not_hold_up_the_others(tmp_path: Path, scr
         opened.without(SourceError("a.parquet", str(tmp_path / "a.parquet")))
 
 
+def test_the_file_that_does_not_fit_is_the_odd_one_wherever_it_stands(tmp_path: Path, scratch: Path) -> None:
+    ROWS.with_columns(temp=pl.concat_list("code")).write_parquet(tmp_path / "a.parquet")
+    for name in ("b.parquet", "c.parquet"):
+        ROWS.write_parquet(tmp_path / name)
+    opened = open_current(str(tmp_path), HERE, LIKE, scratch)
+    assert not isinstance(opened.rows, Profile)
+    assert (opened.rows.rows, [Path(error.file or "").name for error in opened.lost]) == (6, ["a.parquet"])
+
+
 def test_a_reference_with_a_damaged_file_is_none(tmp_path: Path, scratch: Path) -> None:
     ROWS.write_parquet(tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_bytes(b"PAR1")
