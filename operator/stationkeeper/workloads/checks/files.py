@@ -169,11 +169,12 @@ class Files:
     @classmethod
     def fitting(cls, files: Sequence[Readable], lost: Sequence[SourceError] = ()) -> "Files":
         """Those whose types have something in common, of which most files decide; the others are lost, too."""
-        alike = Counter(tuple(file.schema.items()) for file in files)
+        alike, mixed = Counter(tuple(file.schema.items()) for file in files), _mixed(files)
         whole, foreign = pl.DataFrame(), dict[str, SourceError]()
         for file in sorted(files, key=lambda file: -alike[tuple(file.schema.items())]):
+            schema = dict(file.schema) | {name: pl.String() for name in mixed if name in file.schema}
             try:
-                whole = pl.concat([whole, pl.DataFrame(schema=dict(file.schema))], how="diagonal_relaxed")
+                whole = pl.concat([whole, pl.DataFrame(schema=schema)], how="diagonal_relaxed")
             except PolarsError as error:
                 why = str(error).splitlines()[0]
                 said = f"{file.name} does not fit the other files: {why}; replace or remove it"
@@ -226,6 +227,16 @@ class Files:
                 for name, dtype in ((name, self._schema[name]) for name in names)
             ]
         return pl.DataFrame(columns)
+
+
+def _mixed(files: Sequence[Readable]) -> frozenset[str]:
+    """Columns of times here and of something else there: Polars would take the ones for the others' numbers, as text they are told apart."""
+    times, others = set[str](), set[str]()
+    for file in files:
+        for name, dtype in file.schema.items():
+            if dtype != pl.Null:
+                (times if dtype.is_temporal() else others).add(name)
+    return frozenset(times & others)
 
 
 def _together(frames: Sequence[pl.DataFrame]) -> Part:

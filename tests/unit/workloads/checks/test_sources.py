@@ -167,6 +167,12 @@ def test_the_file_that_does_not_fit_is_the_odd_one_wherever_it_stands(tmp_path: 
     assert (opened.rows.rows, [Path(error.file or "").name for error in opened.lost]) == (6, ["a.parquet"])
 
 
+def test_times_among_numbers_are_told_apart(tmp_path: Path, scratch: Path) -> None:
+    ROWS.write_parquet(tmp_path / "a.parquet")
+    ROWS.with_columns(temp=pl.date(2013, 7, 1)).write_parquet(tmp_path / "b.parquet")
+    assert rows(str(tmp_path), scratch)["temp"].to_list() == ["1.5", None, "3.0", *["2013-07-01"] * 3]
+
+
 def test_a_reference_with_a_damaged_file_is_none(tmp_path: Path, scratch: Path) -> None:
     ROWS.write_parquet(tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_bytes(b"PAR1")
