@@ -132,7 +132,10 @@ def read_policy(path: Path) -> DriftPolicySpec:
 
 def _error(message: str) -> str:
     """For programs: what could not be compared has a verdict too."""
-    told = {"schemaVersion": 2, "verdict": Verdict.ERROR, "message": message, "columns": [], "violations": []}
+    from stationkeeper.api.report import DriftReport
+
+    version = DriftReport.model_fields["schema_version"].default
+    told = {"schemaVersion": version, "verdict": Verdict.ERROR, "message": message, "columns": [], "violations": []}
     return json.dumps(told, indent=2)
 
 

@@ -19,7 +19,7 @@ from stationkeeper.workloads.checks.comparison import Comparison
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.drift.baseline import against, plain
 from stationkeeper.workloads.drift.profile import Profile
-from stationkeeper.workloads.drift.rowchecks import RowFindings, judge_rows
+from stationkeeper.workloads.drift.rowchecks import RowFindings, judge_rows, needs_rows
 from stationkeeper.workloads.drift.verdict import judge, unreadable
 from stationkeeper.workloads.drift.windows import Window
 
@@ -135,8 +135,7 @@ class Checker:
         policy, kept, reference = self.config.policy_spec, self.comparison.kept, self.comparison.reference
         assert reference is not None
         if captured is None:
-            asked = policy.features.multivariate or policy.segments or policy.schema_.max_duplicate_share is not None
-            return RowFindings(notes=["no rows were captured: only counts were judged"] if asked else [])
+            return RowFindings(notes=["no rows were captured: only counts were judged"] if needs_rows(policy) else [])
         found = judge_rows(
             plain(captured),
             reference,
