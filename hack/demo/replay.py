@@ -25,7 +25,7 @@ REQUESTS_PER_SECOND = float(os.environ.get("REQUESTS_PER_SECOND", "20"))
 LABELS_UNTIL = os.environ.get("LABELS_UNTIL", "9999")  # later flights do not come to training (ISO date)
 LABEL_DELAY = float(os.environ.get("LABEL_DELAY", "20"))  # seconds
 DROP_COLUMN = os.environ.get("DROP_COLUMN", "")  # for a schema break: this column is not sent
-WORKERS = 4
+CONNECTIONS = int(os.environ.get("CONNECTIONS", "4"))  # kept open; each asks one pod until that closes it
 TIMESTAMP, TARGET = "scheduled_at", "late"
 
 store = boto3.client("s3", endpoint_url=os.environ["S3_ENDPOINT"], region_name="us-east-1")
@@ -120,7 +120,7 @@ def main() -> None:
     data = store.get_object(Bucket=BUCKET, Key="replay/flights.parquet")["Body"].read()
     rows = pl.read_parquet(io.BytesIO(data))
     work: queue.Queue[bytes | None] = queue.Queue(maxsize=200)
-    senders = [threading.Thread(target=sender, args=(work,)) for _ in range(WORKERS)]
+    senders = [threading.Thread(target=sender, args=(work,)) for _ in range(CONNECTIONS)]
     for thread in senders:
         thread.start()
     started, position, labelled, told = time.monotonic(), 0, 0, 0.0

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from hack.demo import flights
-from hack.demo.install import OPERATOR_NAMESPACE, SAMPLE
+from hack.demo.install import OPERATOR_NAMESPACE, SAMPLE, replay_line
 from hack.demo.kube import Kube
 from hack.demo.timeline import condition
 
@@ -176,7 +176,9 @@ class Place:
             if time.monotonic() > deadline:
                 described = self.kubectl("describe", "model", name)
                 pods = self.kubectl("get", "pods", "-o", "wide")
-                pytest.fail(f"not within {seconds:.0f} s: {what}\n{described[-5000:]}\n{pods}")
+                traffic = replay_line(self.kube, NAMESPACE)
+                logs = self.kube.kubectl("-n", OPERATOR_NAMESPACE, "logs", "deploy/stationkeeper", "--tail=40", check=False)
+                pytest.fail(f"not within {seconds:.0f} s: {what}\n{described[-5000:]}\n{pods}\n{traffic}\n{logs}")
             time.sleep(0.5)
 
     def wait_for_condition(self, name: str, type_: str, status: str, words: str) -> None:
