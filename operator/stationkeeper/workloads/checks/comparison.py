@@ -57,13 +57,13 @@ def compared_with(
     Raises:
         StoreError: when the store fails.
     """
-    rows = needs_rows(policy)
+    rows = compares_rows(policy)
     if policy.baseline is None:
         return Comparison(revision.reference, kept=revision.kept if rows else Kept())
     return _with_baseline(revision, policy.baseline, collector, since, now, rows=rows)
 
 
-def needs_rows(policy: DriftPolicySpec) -> bool:
+def compares_rows(policy: DriftPolicySpec) -> bool:
     """Whether a policy compares rows with rows, and not only counts with counts."""
     return policy.features.multivariate is not None or bool(policy.segments)
 

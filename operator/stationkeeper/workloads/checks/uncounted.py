@@ -15,7 +15,7 @@ from stationkeeper.api.driftpolicy import Baseline, DriftPolicySpec
 from stationkeeper.workloads.artifacts.captured import count_captured, list_captured, read_captured, read_first
 from stationkeeper.workloads.artifacts.columns import ColumnError, from_frame
 from stationkeeper.workloads.artifacts.errors import MalformedArtifact
-from stationkeeper.workloads.checks.comparison import Comparison, needs_rows, sampled
+from stationkeeper.workloads.checks.comparison import Comparison, compares_rows, sampled
 from stationkeeper.workloads.checks.revision import Kept, Revision
 from stationkeeper.workloads.drift.baseline import MIN_ROWS, Chosen, answers, from_captured, plain
 from stationkeeper.workloads.drift.collect import MAX_LATE, UnreadableProfiles, ahead
@@ -45,7 +45,7 @@ def compared_with(revision: Revision, policy: DriftPolicySpec, since: datetime, 
         return Comparison(None, lacking=f"the baseline ends only at {format_time(stretch.end)}")
     try:
         reference = from_captured(rows, revision.manifest.features)
-        kept = sampled(revision, rows) if needs_rows(policy) else Kept()
+        kept = sampled(revision, rows) if compares_rows(policy) else Kept()
     except ColumnError as error:
         return Comparison(None, lacking=f"the rows of the baseline cannot be used: {error}", wrong=True)
     name = f"the traffic from {format_time(stretch.start)} to {format_time(stretch.end)}"
