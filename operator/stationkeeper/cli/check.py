@@ -76,11 +76,10 @@ def check(
     try:
         from stationkeeper.workloads.checks.frames import FrameError, Names, Roles, check_frames
         from stationkeeper.workloads.checks.sources import Server, SourceError, open_current, open_reference
-        from stationkeeper.workloads.training.metrics import unknown
     except ImportError as error:
         raise CommandError(f"{error}: checks need more packages: pip install 'stationkeeper[workloads]'") from error
-    if spec.quality and (said := unknown(spec.quality.metric)):
-        raise CommandError(f"policy {policy}: quality.metric: {said}")
+    if spec.quality:
+        _refuse_unknown(spec.quality.metric, policy)
     server, roles = Server(endpoint_url, region), Roles(timestamp, prediction or (), ignore or ())
     names = Names(_short(reference), _short(current), policy.name if policy else "the defaults")
     try:
@@ -128,6 +127,14 @@ def read_policy(path: Path) -> DriftPolicySpec:
         raise CommandError(
             f"policy {path}: {faults(error, 'spec' if 'spec' in found else '')}; see: kubectl explain driftpolicy.spec"
         ) from error
+
+
+def _refuse_unknown(metric: str, policy: Path | None) -> None:
+    # scikit-learn takes as long to import as a million rows to check: only where a policy names a metric is it needed.
+    from stationkeeper.workloads.training.metrics import unknown
+
+    if said := unknown(metric):
+        raise CommandError(f"policy {policy}: quality.metric: {said}")
 
 
 def _error(message: str) -> str:

@@ -1,6 +1,8 @@
 """`stationkeeper check` as a person and a pipeline use it."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,19 @@ def policy(folder: Path, text: str) -> str:
 def test_the_exit_code_is_the_verdict(files: Path, current: str, more: str, code: int, verdict: str) -> None:
     result = check(files, current, *(["-p", policy(files, more)] if more else []), "-o", "json")
     assert (result.exit_code, json.loads(result.stdout)["verdict"]) == (code, verdict)
+
+
+def test_a_check_does_not_pay_for_training_libraries(files: Path) -> None:
+    """They take as long to import as a million rows to check, and nearly twice the memory."""
+    heavy = ("sklearn", "scipy", "pandas", "kubernetes")
+    code = f"""
+import atexit, sys
+from stationkeeper.cli.main import app
+atexit.register(lambda: print([name for name in {heavy} if name in sys.modules], file=sys.stderr))
+app(["check", "-r", {str(files / "before.parquet")!r}, "-c", {str(files / "like.csv")!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
 
 
 def test_what_cannot_be_read_has_a_verdict_for_programs_too(files: Path) -> None:
