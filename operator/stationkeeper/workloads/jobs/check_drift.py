@@ -10,7 +10,7 @@ its own. What the revision before answered last is judged too, until its labels 
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stationkeeper.api.base import format_time
 from stationkeeper.api.jobs import CheckConfig, RevisionIdentity
@@ -27,8 +27,6 @@ from stationkeeper.workloads.checks.comparison import Comparison, compared_with
 from stationkeeper.workloads.checks.history import History
 from stationkeeper.workloads.checks.labelled import Labelled
 from stationkeeper.workloads.checks.late import late
-from stationkeeper.workloads.checks.matured import Matured
-from stationkeeper.workloads.checks.quality import Quality
 from stationkeeper.workloads.checks.records import Records, page_key
 from stationkeeper.workloads.checks.revision import Revision
 from stationkeeper.workloads.checks.summary import MAX_TOLD, Told, of_report, of_retired, summarise, unjudged
@@ -37,6 +35,9 @@ from stationkeeper.workloads.checks.window import Checker
 from stationkeeper.workloads.drift.collect import Collector, UnreadableProfiles
 from stationkeeper.workloads.drift.windows import Stretch, Window
 from stationkeeper.workloads.jobs._run import configure_logging, run
+
+if TYPE_CHECKING:
+    from stationkeeper.workloads.checks.quality import Quality
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,12 @@ class Check:
         self._checker = Checker(config, revision, compared, self._quality)
         self._judged = 0
 
-    def _asked(self, config: CheckConfig, revision: Revision) -> Quality | None:
+    def _asked(self, config: CheckConfig, revision: Revision) -> "Quality | None":
         if config.policy_spec.quality is None:
             return None
+        # With it comes scikit-learn, a second and a hundred megabytes: a check of inputs and predictions goes without.
+        from stationkeeper.workloads.checks.quality import Quality
+
         labelled = self._labelled
         windows = sorted({*(stretch.window for stretch in self._stretches), *(labelled.due if labelled else ())})
         notes = [] if labelled else ["quality is not measured: the Model names no labels (spec.labels)"]
@@ -99,6 +103,8 @@ class Check:
         """What the labels of earlier windows say, the newest last."""
         if self._quality is None or self._labelled is None:
             return []
+        from stationkeeper.workloads.checks.matured import Matured
+
         return Matured(self._checker, self._quality, self._labelled, self._now).run()
 
     def _judge(self, window: Window) -> Told:

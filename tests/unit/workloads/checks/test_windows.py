@@ -1,5 +1,7 @@
 """The check of a model's windows beyond their counts: pages, captured rows, baselines, what the operator is told."""
 
+import subprocess
+import sys
 from typing import Any
 
 import polars as pl
@@ -32,6 +34,14 @@ TOGETHER = {"multivariate": {"tests": ["DomainClassifier", "PCAReconstruction"]}
 
 def pages(store: MemoryStore) -> dict[str, str]:
     return {key: data.decode() for key, data in store.objects.items() if key.endswith(".html")}
+
+
+def test_a_check_without_quality_does_not_pay_for_training_libraries() -> None:
+    """It runs every few minutes for every Model: they would more than double its memory and its start."""
+    heavy = ("sklearn", "scipy", "pandas", "skops", "onnxruntime")
+    code = f"import sys, stationkeeper.workloads.jobs.check_drift; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
 # ---- pages ----
