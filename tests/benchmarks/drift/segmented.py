@@ -22,7 +22,7 @@ DAYS: Final = 20  # of the reference, and of what follows
 SAMPLE: Final = 20_000  # rows that a revision keeps
 
 
-def segmented(traffic: Traffic, runs: Sequence[int], *, alpha: float) -> tuple[Rate, Share]:
+def segmented(traffic: Traffic, runs: Sequence[int], *, alpha: float, days: int = DAYS) -> tuple[Rate, Share]:
     """How often in a month two of three hours breach in any segment, and the share of hours that do.
 
     One drifted column makes a segment drifted here, and no difference is too small: it is the rate that is looked at.
@@ -34,23 +34,23 @@ def segmented(traffic: Traffic, runs: Sequence[int], *, alpha: float) -> tuple[R
             "features": asked.features.model_copy(update={"max_drifted_share": 0.01}),
         }
     )
-    found = [[Said(bad, features=bad, predictions=False) for bad in _run(traffic, run, asked)] for run in runs]
+    found = [[Said(bad, features=bad, predictions=False) for bad in _run(traffic, run, asked, days)] for run in runs]
     windows = [window.alarm for run in found for window in run]
     return Rate(sum(drifts(run, asked) for run in found), len(windows) / 24 / 30), Share(sum(windows), len(windows))
 
 
-def _run(traffic: Traffic, run: int, asked: DriftPolicySpec) -> Iterator[bool]:
+def _run(traffic: Traffic, run: int, asked: DriftPolicySpec, days: int) -> Iterator[bool]:
     rng = np.random.default_rng((5, run))
-    minute, values = traffic.draw(rng, 2 * DAYS, HOURLY, COLUMNS)
+    minute, values = traffic.draw(rng, 2 * days, HOURLY, COLUMNS)
     carrier = rng.choice([f"c{i}" for i in range(CARRIERS)], minute.size)
     rows = pl.DataFrame({"carrier": carrier} | values)
-    half = int(np.searchsorted(minute, DAYS * 1_440))
+    half = int(np.searchsorted(minute, days * 1_440))
     features = [Column(name="carrier", kind=ColumnKind.CATEGORICAL)]
     features += [Column(name=name, kind=ColumnKind.NUMERIC) for name in values]
     times = minute[:half].astype("datetime64[m]")
     of = build_reference(rows[:half], features, {}, timestamps=times)
     sample = rows[:half].sample(SAMPLE, seed=run)
-    borders = np.searchsorted(minute, np.arange(DAYS * 1_440, 2 * DAYS * 1_440 + 1, 60))
+    borders = np.searchsorted(minute, np.arange(days * 1_440, 2 * days * 1_440 + 1, 60))
     for start, end in pairwise(borders.tolist()):
         found = judge_rows(rows[start:end], of, asked, sample=sample, pca=None, seed=0, features=features)
         yield any(segment.verdict is Verdict.BREACHED for segment in found.segments)

@@ -9,7 +9,8 @@ from stationkeeper.api.driftpolicy import Test as Statistic
 from tests.benchmarks.drift.alarms import policy, said
 from tests.benchmarks.drift.false_alarms import PLANTED, Planted, alarm_rate, batches, power
 from tests.benchmarks.drift.population import rowwise
-from tests.benchmarks.drift.traffic import SCENARIOS, rates
+from tests.benchmarks.drift.segmented import segmented
+from tests.benchmarks.drift.traffic import SCENARIOS, Traffic, rates
 
 RATE = 0.1  # of false alarms, that the policy allows here: at one in a hundred it takes ten thousand windows to see a doubling
 WINDOWS = 1_000
@@ -50,6 +51,13 @@ def test_days_and_weather_are_rarely_called_drifted() -> None:
     assert found.any.of == 60
     assert found.any.value < 0.05
     assert (found.drifted.found, found.events.events) == (0, 0)
+
+
+def test_segments_of_ordinary_hours_are_rarely_called_drifted_and_those_of_other_days_often() -> None:
+    _, ordinary = segmented(Traffic("independent rows"), range(1), alpha=0.3, days=3)
+    _, moved = segmented(Traffic("each day is another", weather=1.0), range(1), alpha=0.3, days=3)
+    assert (ordinary.of, moved.of) == (72, 72)
+    assert ordinary.value < 0.1 < 0.5 < moved.value
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=[planted.title for planted in PLANTED])
