@@ -86,9 +86,10 @@ def status(context: typer.Context, model: Name, output: Output = "table") -> Non
     if url := said.get("url"):
         console.print(f"{'URL:':<20}{url}", markup=False)
     for watched in said.get("checks") or []:
-        where = watched.get("page") or watched.get("report") or "-"
-        console.print(f"\nWindows checked by policy {watched['policy']} (report: {where})", markup=False)
-        for window in watched.get("windows") or []:
+        windows, where = watched.get("windows") or [], watched.get("page") or watched.get("report") or "-"
+        heading = f"Windows checked by policy {watched['policy']} (report: {where})"
+        console.print(f"\n{heading}" if windows else f"\nNo window checked yet by policy {watched['policy']}", markup=False)
+        for window in windows:
             verdicts = f"data {window['data']}, features {window['features']}, predictions {window['predictions']}"
             console.print(f"  {window['start']}  {window['rows']:>8} rows  {verdicts}", markup=False)
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from stationkeeper.cli import main, rollout
 from stationkeeper.cli.cluster import CommandError
-from tests.support.world import World, digest
+from tests.support.world import World, digest, policy
 
 RUNNER = CliRunner()
 
@@ -84,6 +84,19 @@ def test_decisions_are_listed_newest_first_with_who_and_where(cluster: Any) -> N
     world.settle()
     cluster(world)
     assert "s3://models/flights/decisions/" in run("decisions", "flights")
+
+
+def test_status_tells_windows_once_there_are_any(cluster: Any) -> None:
+    world = World(policies=(policy(),))
+    world.serve_first()
+    cluster(world)
+    assert "No window checked yet by policy watch" in run("status", "flights")
+    world.check(("Passed", "Breached", "Passed"))
+    world.settle()
+    cluster(world)
+    told = run("status", "flights")
+    assert "Windows checked by policy watch (report: s3://" in told
+    assert "data Passed, features Breached, predictions Passed" in told
 
 
 def test_nothing_decided_yet(cluster: Any) -> None:

@@ -41,7 +41,7 @@ def plan_policy(policy: Object, models: Sequence[Object], now: datetime, setting
         ConditionType.READY,
         "False" if failing else "True",
         claims[0].reason if failing else Reason.UP_TO_DATE,
-        claims[0].message if failing else f"watches {len(watched)} models",
+        claims[0].message if failing else f"watches {len(watched)} model{'' if len(watched) == 1 else 's'}",
     )
     settled = settle([ready, *claims], before.conditions, generation, now)
     after = DriftPolicyStatus(
