@@ -327,9 +327,9 @@ _TOLD = (*_DOMAIN, ConditionType.STALLED)
 
 
 def events(after: Sequence[Condition], before: Sequence[Condition]) -> list[Event]:
-    """What people are told: each change of a condition's status or reason, once."""
+    """What people are told: each change of a condition's status or reason, once, and what two conditions say alike by the graver one."""
     known = {condition.type: (condition.status, condition.reason) for condition in before}
-    told = []
+    told: dict[str, Event] = {}
     for condition in after:
         changed = known.get(condition.type) != (condition.status, condition.reason)
         if condition.type not in _TOLD or not changed or condition.reason in _DULL:
@@ -342,8 +342,10 @@ def events(after: Sequence[Condition], before: Sequence[Condition]) -> list[Even
             continue  # that nothing is wrong is told of drift already
         bad = (condition.type, condition.status) in _BAD and condition.reason not in _EXPECTED
         bad = bad or condition.reason in _BAD_REASONS
-        told.append(Event("Warning" if bad else "Normal", condition.reason, condition.message))
-    return told
+        alike = told.get(condition.message)
+        if alike is None or (bad and alike.type == "Normal"):
+            told[condition.message] = Event("Warning" if bad else "Normal", condition.reason, condition.message)
+    return list(told.values())
 
 
 _DULL = {

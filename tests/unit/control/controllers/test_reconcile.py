@@ -56,7 +56,6 @@ async def test_the_life_of_a_model_is_as_few_requests_as_can_be(site):
         "Training",
         "RevisionPublished",
         "Starting",
-        "CandidateStarting",
         "Proven",
         "RevisionServing",
         "Serving",
