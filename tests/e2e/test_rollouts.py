@@ -46,10 +46,9 @@ def place(kube) -> Iterator[Place]:
         made.put(DATA, "replay/flights.parquet", flights.parquet(january))
         made.apply(NAME, CANARY)
         made.wait_for_condition(NAME, "Ready", "True", "Serving: revision 1")
-        pace = {"ROWS_PER_REQUEST": "1", "REQUESTS_PER_SECOND": "20", "LABELS_UNTIL": "0000"}
         # A Service shares out connections, and each stays with its pod for twenty seconds. Four of them now and then all miss the
         # canary for as long as a test waits (once in 256 times); sixteen do not.
-        pace["CONNECTIONS"] = "16"
+        pace = {"ROWS_PER_REQUEST": "1", "REQUESTS_PER_SECOND": "20", "CONNECTIONS": "16", "LABELS_UNTIL": "0000"}
         install.replay_pod(kube, pace, NAMESPACE, NAME, DATA)
         yield made
     kube.kubectl("delete", "namespace", NAMESPACE, "--wait=false")

@@ -1,7 +1,5 @@
 """The check of a model's windows beyond their counts: pages, captured rows, baselines, what the operator is told."""
 
-import subprocess
-import sys
 from typing import Any
 
 import polars as pl
@@ -13,6 +11,7 @@ from stationkeeper.workloads.artifacts.errors import StoreUnavailable
 from stationkeeper.workloads.checks import records, window
 from stationkeeper.workloads.checks.summary import MAX_BYTES, Told, summarise
 from stationkeeper.workloads.jobs.check_drift import check
+from tests.support.loaded import loaded
 from tests.support.memory_store import MemoryStore
 from tests.unit.workloads.checks.world import (
     HOUR,
@@ -38,10 +37,7 @@ def pages(store: MemoryStore) -> dict[str, str]:
 
 def test_a_check_without_quality_does_not_pay_for_training_libraries() -> None:
     """It runs every few minutes for every Model: they would more than double its memory and its start."""
-    heavy = ("sklearn", "scipy", "pandas", "skops", "onnxruntime")
-    code = f"import sys, stationkeeper.workloads.jobs.check_drift; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+    assert loaded("import stationkeeper.workloads.jobs.check_drift", ("sklearn", "scipy", "pandas", "skops", "onnxruntime")) == []
 
 
 # ---- pages ----

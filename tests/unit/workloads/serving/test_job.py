@@ -1,8 +1,6 @@
 """The composition root: what the operator reads of a serving pod that ended."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from stationkeeper.workloads.artifacts import keys
 from stationkeeper.workloads.artifacts.s3 import S3Store
 from stationkeeper.workloads.jobs import serve
 from stationkeeper.workloads.jobs._run import ENV_TERMINATION_LOG
+from tests.support.loaded import loaded
 from tests.unit.workloads.serving.published import published
 
 
@@ -44,6 +43,4 @@ def test_a_tampered_revision_ends_with_its_reason(message: Path, monkeypatch: py
 
 def test_serving_onnx_does_not_pay_for_training_libraries() -> None:
     """They would double the memory and the start of every serving pod."""
-    code = "import sys, stationkeeper.workloads.jobs.serve; print([m for m in ('sklearn', 'scipy', 'pandas', 'skops') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
+    assert loaded("import stationkeeper.workloads.jobs.serve", ("sklearn", "scipy", "pandas", "skops")) == []
